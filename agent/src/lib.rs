@@ -1,0 +1,1 @@
+//! What runs in a pod: server, client, prober, relay, ping

@@ -1,0 +1,1 @@
+//! The per-node enforcer: watch, world, compile, diff, apply

@@ -1,0 +1,3 @@
+//! Load, plan, execute, judge, report.
+
+pub mod plan;

@@ -1,0 +1,5 @@
+//! Suites and topologies, checked and turned into cases.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,267 @@
+//! What a loaded and checked suite has become: cases of steps, cells, and what is expected of each cell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use serde_json::Value;
+
+/// A pod by its logical names, as suites and topologies write them: `[ns/]pod`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodRef {
+    /// The logical namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a probe is made of: `tcp/8888`, `udp/53`, `icmp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Traffic {
+    /// A connection to this port.
+    Tcp(u16),
+    /// A datagram to this port.
+    Udp(u16),
+    /// An echo request.
+    Icmp,
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Traffic::Tcp(port) => write!(f, "tcp/{port}"),
+            Traffic::Udp(port) => write!(f, "udp/{port}"),
+            Traffic::Icmp => f.write_str("icmp"),
+        }
+    }
+}
+
+/// How binding an expectation is; a profile says which levels a run asserts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The specification says MUST, and every engine does it.
+    Core,
+    /// The specification allows an engine to lack it; asserted where the engine claims the feature.
+    Extended,
+    /// What Calico and the walkthrough show, beyond the specification.
+    Stateful,
+    /// Reported, never asserted.
+    Observed,
+}
+
+/// One cell of a matrix: who, to whom, with what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell {
+    /// The prober.
+    pub from: PodRef,
+    /// The receiver.
+    pub to: PodRef,
+    /// The probe.
+    pub traffic: Traffic,
+}
+
+/// What is expected of a cell, declared by hand and confirmed by the oracle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Whether the round trip must succeed.
+    pub allowed: bool,
+    /// How binding that is.
+    pub level: Level,
+    /// Self cells are measured and not scored unless the suite names them.
+    pub scored: bool,
+    /// The oracle's reason in one sentence: which policy and rule allowed, or which policies isolate and why none allows.
+    pub reason: String,
+    /// The rules the oracle used, such as `N12`.
+    pub rules: BTreeSet<String>,
+}
+
+/// Every cell of a step.
+pub type Matrix = BTreeMap<Cell, Expected>;
+
+/// All that a run will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// Cases in the order of their ids.
+    pub cases: Vec<Case>,
+    /// The topologies they stand on, by name.
+    pub topologies: BTreeMap<String, Topology>,
+}
+
+/// A cluster's worth of pods for cases to stand on.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// The file's stem.
+    pub name: String,
+    /// Namespaces as written: logical names, own labels.
+    pub namespaces: Vec<Namespace>,
+    /// Pods as written: logical names; `${ip4:…}` placeholders in their arguments are still there.
+    pub pods: BTreeMap<PodRef, Pod>,
+    /// Which node slot (`a`, `b`, …) a pod wants: its annotation `netpol.dev/node`. Pods of one slot share a node; slots are
+    /// spread over as many nodes as there are.
+    pub slots: BTreeMap<PodRef, String>,
+}
+
+/// One case: a suite file, or one combination of its parameters.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// `area/name`, or `area/name[proto=TCP]`.
+    pub id: String,
+    /// The suite's file, relative to the suites' folder.
+    pub file: String,
+    /// One sentence.
+    pub description: String,
+    /// Features that an engine must claim for this case to be scored.
+    pub features: BTreeSet<String>,
+    /// The rules it cites.
+    pub rules: BTreeSet<String>,
+    /// The topology's name.
+    pub topology: String,
+    /// Whether no other case may run at the same time.
+    pub exclusive: bool,
+    /// The matrix's probes with their levels.
+    pub probes: BTreeMap<Traffic, Level>,
+    /// Connections opened before the step that names them first.
+    pub holds: Vec<Hold>,
+    /// Pods whose log lines are followed.
+    pub logs: Vec<LogWatch>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A connection that the case keeps open from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Its name within the case.
+    pub name: String,
+    /// From where to where, with which probe (TCP).
+    pub cell: Cell,
+    /// The index of the step after which it is opened; none: before the first step.
+    pub after: Option<usize>,
+    /// How binding its outcome is.
+    pub level: Level,
+}
+
+/// A pod that logs a line per response it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogWatch {
+    /// Its name within the case.
+    pub name: String,
+    /// The cell that the lines depend on: the pod is `from`.
+    pub cell: Cell,
+    /// How binding its outcome is.
+    pub level: Level,
+}
+
+/// What a step asks of a held connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldOutcome {
+    /// Heartbeats go on.
+    Survives,
+    /// Heartbeats stop.
+    Cut,
+    /// Only reported.
+    Reported,
+}
+
+/// What a step asks of a followed log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogOutcome {
+    /// New lines keep coming.
+    Grows,
+    /// No new line comes.
+    Stops,
+}
+
+/// A step as planned; placeholders in its actions are bound when it is carried out.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// What is done, in order.
+    pub actions: Vec<Action>,
+    /// The declared expectation.
+    pub declared: Declared,
+    /// By the name of a hold.
+    pub held: BTreeMap<String, HeldOutcome>,
+    /// By the name of a log watch.
+    pub logs: BTreeMap<String, LogOutcome>,
+}
+
+/// Expected outcomes as the suite declares them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declared {
+    /// These cells are denied, every other is allowed.
+    Deny(BTreeSet<Cell>),
+    /// These cells are allowed, every other is denied.
+    Allow(BTreeSet<Cell>),
+}
+
+/// Something a step does to the cluster. Before binding, names are logical and placeholders stand; after it
+/// ([`super::Rehearsal::perform`]) everything is real.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Create or replace an object.
+    Apply(Value),
+    /// Create or replace an object that the API server must refuse.
+    Rejected {
+        /// The object.
+        object: Value,
+        /// The field that a cause must name.
+        field: String,
+        /// The type of that cause, such as `FieldValueInvalid`.
+        cause: String,
+    },
+    /// Delete an object.
+    Delete {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Its namespace; none for namespaces themselves.
+        namespace: Option<String>,
+    },
+    /// JSON merge patch of an object.
+    Patch {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Its namespace; none for namespaces themselves.
+        namespace: Option<String>,
+        /// RFC 7386.
+        patch: Value,
+    },
+    /// Delete pods and create them again under the same names.
+    Recreate(Vec<PodRef>),
+    /// Restart the policy engine's pods.
+    RestartEnforcer,
+    /// Wait for something that has a name in `waits.rs`.
+    Wait(String),
+}
+
+/// The real names and addresses behind the logical ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bindings {
+    /// Real namespace by logical namespace.
+    pub namespaces: BTreeMap<String, String>,
+    /// Where each pod really is.
+    pub pods: BTreeMap<PodRef, BoundPod>,
+}
+
+/// Where a pod really is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundPod {
+    /// Its addresses, the primary one first.
+    pub ips: Vec<IpAddr>,
+    /// Its node's name.
+    pub node: String,
+    /// Its node's InternalIPs.
+    pub node_ips: Vec<IpAddr>,
+}

@@ -1,0 +1,1 @@
+//! The embedded cluster: a small API server, nodes and pods as network namespaces

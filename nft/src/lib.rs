@@ -1,0 +1,1 @@
+//! Typed nftables over netlink, without Kubernetes

@@ -1,0 +1,1 @@
+//! The executable specification of NetworkPolicy: pure, no I/O, no async
