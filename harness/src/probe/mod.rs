@@ -1,0 +1,9 @@
+//! Probing: streams to the agents, rounds of probes, and the verdict on each from the evidence of both ends.
+
+mod round;
+mod session;
+mod verdict;
+
+pub use round::{Member, Observation, Round, sample};
+pub use session::{Session, SessionError};
+pub use verdict::{Evidence, Verdict};

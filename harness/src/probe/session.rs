@@ -1,0 +1,328 @@
+//! One long-lived `pods/exec` stream per pod, over which the harness talks with the agent in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{AttachParams, AttachedProcess};
+use netpol_wire::{Answer, Call, FromAgent, Hello, ToAgent, Token, VERSION};
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use crate::waits;
+
+/// Why an agent could not answer.
+#[derive(Debug, Clone, Error)]
+pub enum SessionError {
+    /// The stream could not be opened, or broke and did not come back within [`waits::AGENT_RECONNECTS`].
+    #[error(
+        "pods/exec of 'netpol agent attach' in pod {pod} failed: {cause}; try: kubectl exec -n {namespace} {pod} -- netpol agent attach </dev/null"
+    )]
+    Unreachable {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+        /// What the last attempt said.
+        cause: String,
+    },
+    /// The agent was restarted: what it knew of this call is lost.
+    #[error(
+        "the agent of pod {pod} was restarted while it was being asked; look at: kubectl describe pod -n {namespace} {pod}"
+    )]
+    Restarted {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+    },
+    /// The agent refused the call.
+    #[error("the agent of pod {pod} could not do what it was asked: {why}")]
+    Refused {
+        /// The pod.
+        pod: String,
+        /// The agent's words.
+        why: String,
+    },
+    /// The agent speaks another protocol version.
+    #[error(
+        "the agent of pod {pod} speaks wire version {theirs}, this netpol speaks {VERSION}: use the image of the same version"
+    )]
+    Version {
+        /// The pod.
+        pod: String,
+        /// Its version.
+        theirs: u32,
+    },
+}
+
+/// A conversation with one agent; ends when dropped.
+#[derive(Debug)]
+pub struct Session {
+    calls: mpsc::UnboundedSender<Asked>,
+}
+
+/// A call on its way from [`Session::ask`] to the task that keeps the stream.
+#[derive(Debug)]
+struct Asked {
+    call: Call,
+    reply: oneshot::Sender<Result<Vec<Answer>, SessionError>>,
+}
+
+impl Session {
+    /// Opens the stream and waits for the agent's hello, at most [`waits::AGENT_ANSWERS`].
+    ///
+    /// # Errors
+    /// [`SessionError`], when no agent answers or when it speaks another version.
+    pub async fn open(pods: Api<Pod>, namespace: &str, pod: &str) -> Result<Self, SessionError> {
+        let (calls, asked) = mpsc::unbounded_channel();
+        let (ready, opened) = oneshot::channel();
+        let keeper = Keeper {
+            pods,
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            uid: None,
+            hellos: 0,
+            next: 1,
+            open: BTreeMap::new(),
+            ready: Some(ready),
+        };
+        tokio::spawn(keeper.keep(asked));
+        match opened.await {
+            Ok(result) => result.map(|()| Session { calls }),
+            Err(_) => Err(SessionError::Unreachable {
+                namespace: namespace.to_owned(),
+                pod: pod.to_owned(),
+                cause: "the stream's task ended".into(),
+            }),
+        }
+    }
+
+    /// Asks the agent, and waits for all answers to this call.
+    ///
+    /// # Errors
+    /// [`SessionError`], also when the stream is gone for good.
+    pub async fn ask(&self, call: Call) -> Result<Vec<Answer>, SessionError> {
+        let gone = || SessionError::Refused { pod: "?".into(), why: "its stream is closed".into() };
+        let (reply, answers) = oneshot::channel();
+        self.calls.send(Asked { call, reply }).map_err(|_| gone())?;
+        answers.await.map_err(|_| gone())?
+    }
+}
+
+/// A call that has not been answered in full.
+struct Open {
+    call: Call,
+    answers: Vec<Answer>,
+    seen: BTreeSet<Token>,
+    reply: oneshot::Sender<Result<Vec<Answer>, SessionError>>,
+}
+
+impl Open {
+    /// Takes an answer, unless it is a repetition.
+    fn take(&mut self, answer: Answer) {
+        let fresh = match &answer {
+            Answer::Result(result) => self.seen.insert(result.n),
+            _ => self.answers.is_empty(),
+        };
+        if fresh {
+            self.answers.push(answer);
+        }
+    }
+
+    fn complete(&self) -> bool {
+        let wanted = match &self.call {
+            Call::Probe(probes) => probes.len(),
+            _ => 1,
+        };
+        self.answers.len() >= wanted || matches!(self.answers.last(), Some(Answer::Error(_)))
+    }
+}
+
+/// Why a conversation on one stream ended.
+enum End {
+    /// The session was dropped.
+    Dropped,
+    /// The stream broke: worth another.
+    Broken(String),
+    /// No further stream can help.
+    Fatal(SessionError),
+}
+
+/// Keeps a stream to one agent alive, and the calls that wait for its answers.
+struct Keeper {
+    pods: Api<Pod>,
+    namespace: String,
+    pod: String,
+    uid: Option<String>,
+    hellos: u64,
+    next: u64,
+    open: BTreeMap<u64, Open>,
+    ready: Option<oneshot::Sender<Result<(), SessionError>>>,
+}
+
+impl Keeper {
+    async fn keep(mut self, mut asked: mpsc::UnboundedReceiver<Asked>) {
+        let mut broken_since = Instant::now();
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let hellos = self.hellos;
+            let cause = match self.attach().await {
+                Ok(process) => match self.converse(process, &mut asked).await {
+                    End::Dropped => return,
+                    End::Fatal(error) => return self.fail(error),
+                    End::Broken(cause) => cause,
+                },
+                Err(error) => error.to_string(),
+            };
+            if self.hellos != hellos {
+                (broken_since, pause) = (Instant::now(), Duration::from_millis(10));
+            }
+            tracing::debug!(pod = self.pod, cause, "the agent's stream broke");
+            if broken_since.elapsed() > waits::AGENT_RECONNECTS.limit {
+                let (namespace, pod) = (self.namespace.clone(), self.pod.clone());
+                return self.fail(SessionError::Unreachable { namespace, pod, cause });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn attach(&self) -> Result<AttachedProcess, kube::Error> {
+        let params = AttachParams::default().stdin(true).stdout(true).stderr(true).container("agent");
+        self.pods.exec(&self.pod, ["netpol", "agent", "attach"], &params).await
+    }
+
+    async fn converse(&mut self, mut process: AttachedProcess, asked: &mut mpsc::UnboundedReceiver<Asked>) -> End {
+        let (Some(mut stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
+            return End::Broken("the API server gave no stdin or stdout".into());
+        };
+        let mut lines = BufReader::new(stdout).lines();
+        let hello = match timeout(waits::AGENT_ANSWERS.limit, lines.next_line()).await {
+            Ok(Ok(Some(line))) => line,
+            Ok(Ok(None)) => return End::Broken(last_words(&mut process).await),
+            Ok(Err(error)) => return End::Broken(error.to_string()),
+            Err(_) => return End::Broken(format!("no hello within {}", waits::AGENT_ANSWERS)),
+        };
+        if let Err(end) = self.greet(&hello) {
+            return end;
+        }
+        for (id, open) in &self.open {
+            if let Err(error) = say(&mut stdin, &ToAgent::Call { id: *id, call: open.call.clone() }).await {
+                return End::Broken(error.to_string());
+            }
+        }
+        loop {
+            let wrote = tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => match self.hear(&line) {
+                        Some(ack) => say(&mut stdin, &ToAgent::Ack { ack }).await,
+                        None => Ok(()),
+                    },
+                    Ok(None) => return End::Broken(last_words(&mut process).await),
+                    Err(error) => return End::Broken(error.to_string()),
+                },
+                call = asked.recv() => match call {
+                    Some(Asked { call, reply }) => {
+                        let id = self.next;
+                        self.next += 1;
+                        self.open.insert(id, Open { call: call.clone(), answers: Vec::new(), seen: BTreeSet::new(), reply });
+                        say(&mut stdin, &ToAgent::Call { id, call }).await
+                    }
+                    None => return End::Dropped,
+                },
+            };
+            if let Err(error) = wrote {
+                return End::Broken(error.to_string());
+            }
+        }
+    }
+
+    /// Reads the hello, and fails what an agent that was restarted cannot answer any more.
+    fn greet(&mut self, line: &str) -> Result<(), End> {
+        let Ok(FromAgent::Hello { hello: Hello { wire, uid } }) = serde_json::from_str(line) else {
+            return Err(End::Broken(format!("expected the agent's hello, got: {line}")));
+        };
+        if wire != VERSION {
+            return Err(End::Fatal(SessionError::Version { pod: self.pod.clone(), theirs: wire }));
+        }
+        if self.uid.as_ref().is_some_and(|known| *known != uid) {
+            for (_, open) in std::mem::take(&mut self.open) {
+                let (namespace, pod) = (self.namespace.clone(), self.pod.clone());
+                open.reply.send(Err(SessionError::Restarted { namespace, pod })).ok();
+            }
+        }
+        self.uid = Some(uid);
+        self.hellos += 1;
+        if let Some(ready) = self.ready.take() {
+            ready.send(Ok(())).ok();
+        }
+        Ok(())
+    }
+
+    /// Takes a line; the id of the call that it completed, if it did.
+    fn hear(&mut self, line: &str) -> Option<u64> {
+        let (id, answer) = match serde_json::from_str(line) {
+            Ok(FromAgent::Answer { id, answer }) => (id, answer),
+            Ok(FromAgent::Hello { .. }) => return None,
+            Err(error) => {
+                tracing::warn!(pod = self.pod, %error, line, "the agent said something that is not in the protocol");
+                return None;
+            }
+        };
+        // A repetition of what was complete before the stream broke: acknowledge it again.
+        let Some(open) = self.open.get_mut(&id) else { return Some(id) };
+        open.take(answer);
+        if !open.complete() {
+            return None;
+        }
+        let open = self.open.remove(&id)?;
+        let refused = open.answers.iter().find_map(|answer| match answer {
+            Answer::Error(why) => Some(SessionError::Refused { pod: self.pod.clone(), why: why.clone() }),
+            _ => None,
+        });
+        open.reply.send(refused.map_or(Ok(open.answers), Err)).ok();
+        Some(id)
+    }
+
+    fn fail(mut self, error: SessionError) {
+        if let Some(ready) = self.ready.take() {
+            ready.send(Err(error.clone())).ok();
+        }
+        for (_, open) in self.open {
+            open.reply.send(Err(error.clone())).ok();
+        }
+    }
+}
+
+async fn say(stdin: &mut (impl AsyncWrite + Unpin), line: &ToAgent) -> std::io::Result<()> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    stdin.write_all(text.as_bytes()).await?;
+    stdin.flush().await
+}
+
+/// What the relay or the API server said when the stream ended.
+async fn last_words(process: &mut AttachedProcess) -> String {
+    let status = match process.take_status() {
+        Some(status) => timeout(Duration::from_millis(200), status).await.ok().flatten(),
+        None => None,
+    };
+    let mut words = String::new();
+    if let Some(stderr) = process.stderr() {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Some(Ok(Some(line))) = timeout(Duration::from_millis(50), lines.next_line()).map(Result::ok).await {
+            words.push_str(&line);
+            words.push(' ');
+        }
+    }
+    match status.and_then(|status| status.message) {
+        Some(message) => format!("{words}{message}"),
+        None if words.is_empty() => "the stream ended without a word".into(),
+        None => words.trim().to_owned(),
+    }
+}

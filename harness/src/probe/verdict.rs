@@ -1,0 +1,134 @@
+//! From evidence at both ends to a verdict.
+
+use std::fmt;
+
+use netpol_wire::Got;
+use serde::Serialize;
+
+/// What both ends saw of one probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What the prober got; none if its agent could not be asked.
+    pub got: Option<Got>,
+    /// Whether the opening packet arrived in the receiving pod; none if its agent could not tell.
+    pub arrived: Option<bool>,
+    /// Whether the receiver's own listener answered over loopback in this round; true where there is none to ask (ICMP).
+    pub listener: bool,
+    /// What an agent or the operating system said about it.
+    pub detail: Option<String>,
+}
+
+/// What a probe proves. Only the first three can satisfy an expectation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// The round trip succeeded.
+    Allowed,
+    /// Nothing arrived and nothing came back.
+    Dropped,
+    /// Nothing arrived, and a reset or an ICMP error came back (N49: both count as blocked).
+    Rejected,
+    /// It arrived, and no answer got back: enforcement on the wrong side, or of replies (N15).
+    OneWay,
+    /// The listener or the route is missing: says nothing about policies.
+    Unreachable,
+    /// An agent could not measure it.
+    NotMeasured,
+}
+
+impl Verdict {
+    /// Whether this verdict satisfies an expectation.
+    pub fn satisfies(self, allowed: bool) -> bool {
+        match self {
+            Verdict::Allowed => allowed,
+            Verdict::Dropped | Verdict::Rejected => !allowed,
+            Verdict::OneWay | Verdict::Unreachable | Verdict::NotMeasured => false,
+        }
+    }
+
+    /// Whether it tells anything about policies: the others are the environment's failure, not the engine's.
+    pub fn is_measured(self) -> bool {
+        !matches!(self, Verdict::Unreachable | Verdict::NotMeasured)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Allowed => "allowed",
+            Verdict::Dropped => "dropped",
+            Verdict::Rejected => "rejected",
+            Verdict::OneWay => "one way",
+            Verdict::Unreachable => "unreachable",
+            Verdict::NotMeasured => "not measured",
+        })
+    }
+}
+
+impl Evidence {
+    /// The verdict that this evidence supports, and no more than that.
+    pub fn verdict(&self) -> Verdict {
+        match (self.got, self.arrived) {
+            (None | Some(Got::Error), _) => Verdict::NotMeasured,
+            (Some(Got::Reply), _) => Verdict::Allowed,
+            (Some(Got::NoRoute), _) => Verdict::Unreachable,
+            // A dead listener passes every deny test that only looks at the prober.
+            (Some(_), _) if !self.listener => Verdict::Unreachable,
+            (Some(_), None) => Verdict::NotMeasured,
+            (Some(_), Some(true)) => Verdict::OneWay,
+            (Some(Got::Rst | Got::Icmp), Some(false)) => Verdict::Rejected,
+            (Some(Got::Timeout), Some(false)) => Verdict::Dropped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(got: Got, arrived: bool, listener: bool) -> Verdict {
+        Evidence { got: Some(got), arrived: Some(arrived), listener, detail: None }.verdict()
+    }
+
+    #[test]
+    fn a_verdict_needs_evidence_from_both_ends() {
+        assert_eq!(evidence(Got::Reply, true, true), Verdict::Allowed);
+        assert_eq!(evidence(Got::Timeout, false, true), Verdict::Dropped);
+        assert_eq!(evidence(Got::Rst, false, true), Verdict::Rejected);
+        assert_eq!(evidence(Got::Icmp, false, true), Verdict::Rejected);
+        assert_eq!(evidence(Got::Timeout, true, true), Verdict::OneWay);
+        assert_eq!(evidence(Got::Rst, true, true), Verdict::OneWay);
+        assert_eq!(evidence(Got::NoRoute, false, true), Verdict::Unreachable);
+        assert_eq!(evidence(Got::Error, false, true), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn a_dead_listener_never_counts_as_denied() {
+        for got in [Got::Timeout, Got::Rst, Got::Icmp] {
+            assert_eq!(evidence(got, false, false), Verdict::Unreachable);
+            assert_eq!(evidence(got, true, false), Verdict::Unreachable);
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_cannot_tell_leaves_it_unmeasured() {
+        let blind = Evidence { got: Some(Got::Timeout), arrived: None, listener: true, detail: None };
+        assert_eq!(blind.verdict(), Verdict::NotMeasured);
+        let gone = Evidence { got: None, arrived: Some(false), listener: true, detail: None };
+        assert_eq!(gone.verdict(), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn only_allowed_dropped_and_rejected_satisfy() {
+        let all = [
+            Verdict::Allowed,
+            Verdict::Dropped,
+            Verdict::Rejected,
+            Verdict::OneWay,
+            Verdict::Unreachable,
+            Verdict::NotMeasured,
+        ];
+        let satisfying = |allowed| all.iter().filter(|verdict| verdict.satisfies(allowed)).count();
+        assert_eq!((satisfying(true), satisfying(false)), (1, 2));
+    }
+}

@@ -1,0 +1,73 @@
+//! Every wait of the harness, by name, with whether the specification bounds it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A wait with a limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// What is waited for, as messages say it.
+    pub name: &'static str,
+    /// How long at most.
+    pub limit: Duration,
+    /// What the specification says of it.
+    pub bound: &'static str,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s ({})", self.limit.as_secs_f32(), self.name)
+    }
+}
+
+const NOT_SPECIFIED: &str = "the specification does not bound it";
+
+/// An agent's hello, and its answer to a call beyond the probes' own timeout.
+pub const AGENT_ANSWERS: Wait = Wait { name: "agent answers", limit: Duration::from_secs(10), bound: NOT_SPECIFIED };
+/// A broken stream to an agent comes back.
+pub const AGENT_RECONNECTS: Wait =
+    Wait { name: "agent reconnects", limit: Duration::from_secs(30), bound: NOT_SPECIFIED };
+/// Pods that were created are Running.
+pub const PODS_RUN: Wait = Wait { name: "pods run", limit: Duration::from_secs(120), bound: NOT_SPECIFIED };
+/// Pods and namespaces that were deleted are gone.
+pub const OBJECTS_GONE: Wait = Wait { name: "objects are gone", limit: Duration::from_secs(90), bound: NOT_SPECIFIED };
+/// Before the first policy everything is allowed.
+pub const CONTROL_PASSES: Wait =
+    Wait { name: "positive control passes", limit: Duration::from_secs(10), bound: "N1: no policy, no restriction" };
+/// The canary of every node follows a flip.
+pub const CANARY_FOLLOWS: Wait =
+    Wait { name: "canary follows", limit: Duration::from_secs(10), bound: "N58: in time, without a figure" };
+/// The first canary flip of a run, which tells whether the cluster enforces at all.
+pub const ENFORCEMENT_SEEN: Wait = Wait {
+    name: "enforcement is seen at all",
+    limit: Duration::from_secs(5),
+    bound: "N58: in time, without a figure; N65",
+};
+/// After the canary the whole matrix agrees.
+pub const MATRIX_AGREES: Wait =
+    Wait { name: "matrix agrees", limit: Duration::from_secs(5), bound: "N58: in time, without a figure" };
+/// The shortest time for which an agreed matrix must hold.
+pub const SETTLE_AT_LEAST: Duration = Duration::from_millis(300);
+/// The shortest timeout of a probe.
+pub const PROBE_AT_LEAST: Duration = Duration::from_millis(150);
+/// The longest timeout of a probe, and the one of the positive control, which measures the round trips.
+pub const PROBE_AT_MOST: Duration = Duration::from_secs(1);
+/// Time between two probes of one canary.
+pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
+/// Rounds that may be discarded in a row, because an agent was late, before the step counts as not measured.
+pub const DISCARDS_IN_A_ROW: u32 = 20;
+/// Time between two heartbeats of a held connection.
+pub const HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// Waits that a suite may name in a step's `wait:`.
+pub const NAMED: &[Wait] = &[CANARY_FOLLOWS];
+
+/// The timeout of probes: 20 × the 99th percentile of the positive control's round trips, within its bounds.
+pub fn probe_timeout(p99: Duration) -> Duration {
+    (p99 * 20).clamp(PROBE_AT_LEAST, PROBE_AT_MOST)
+}
+
+/// How long an agreed matrix must hold: twice the slowest convergence of this run, 300 ms at least.
+pub fn settle_window(slowest: Duration) -> Duration {
+    (slowest * 2).max(SETTLE_AT_LEAST)
+}
