@@ -1,0 +1,71 @@
+//! A stored object: JSON that never changes, shared by everyone who reads it, serialised once.
+
+use std::sync::OnceLock;
+
+use axum::body::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// One version of an object.
+#[derive(Debug)]
+pub struct Object {
+    value: Value,
+    resource_version: u64,
+    json: OnceLock<Bytes>,
+}
+
+impl Object {
+    /// Wraps a value and writes `metadata.resourceVersion` into it.
+    pub(crate) fn new(mut value: Value, resource_version: u64) -> Self {
+        value["metadata"]["resourceVersion"] = resource_version.to_string().into();
+        Self { value, resource_version, json: OnceLock::new() }
+    }
+
+    /// The object as JSON.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The object as bytes of JSON; serialised at the first call only.
+    pub fn json(&self) -> Bytes {
+        self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
+    }
+
+    /// The version that this is.
+    pub fn resource_version(&self) -> u64 {
+        self.resource_version
+    }
+
+    /// The object as a typed one, such as `k8s_openapi::api::core::v1::Pod`.
+    ///
+    /// # Errors
+    /// If the JSON does not fit the type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(&self.value)
+    }
+
+    /// A string of the metadata, empty if it is not there.
+    pub(crate) fn metadata(&self, key: &str) -> &str {
+        self.value["metadata"][key].as_str().unwrap_or_default()
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.metadata("name")
+    }
+
+    /// `metadata.namespace`, empty for objects of the cluster.
+    pub fn namespace(&self) -> &str {
+        self.metadata("namespace")
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        self.metadata("uid")
+    }
+
+    /// Whether deletion was asked for and is not complete.
+    pub fn is_terminating(&self) -> bool {
+        self.value["metadata"]["deletionTimestamp"].is_string()
+    }
+}

@@ -1,0 +1,352 @@
+//! The objects, in memory: ordered by namespace and name, one resourceVersion for all, every change remembered for
+//! watchers. The handle is cheap to clone; the kubelet and the controllers use it in the same process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::metadata;
+use super::object::Object;
+use super::resources::{KINDS, Kind, NAMESPACE};
+use super::status::Status;
+use super::strategy;
+use super::watch::{Change, Filter, History, Watch};
+
+pub use super::deletion::{DeleteOptions, Deletion};
+
+/// A handle to the cluster's state.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Vec<watch::Sender<u64>>,
+}
+
+/// Everything behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) version: u64,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// The objects of one kind, by namespace and name.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) objects: BTreeMap<(String, String), Arc<Object>>,
+    pub(crate) history: History,
+}
+
+/// A list at one version.
+#[derive(Debug, Clone)]
+pub struct List {
+    /// The version: a watch from here misses nothing.
+    pub resource_version: u64,
+    /// The objects, by namespace and name.
+    pub items: Vec<Arc<Object>>,
+}
+
+/// What of an object a writer means to write; the rest is kept as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All but `status`, by the rules for clients (`PUT`/`PATCH` on the object).
+    Spec,
+    /// `status` only (`PUT`/`PATCH` on `…/status`).
+    Status,
+    /// Everything, also what clients may not change, such as a pod's `spec.nodeName`: for the lab's own controllers.
+    Everything,
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// With `Added` for all that is there now.
+    Now,
+    /// After this version.
+    Version(u64),
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store {
+    /// An empty store; it holds no namespace yet.
+    pub fn new() -> Self {
+        let tables = KINDS.iter().map(|_| Table::default()).collect();
+        let changed = KINDS.iter().map(|_| watch::channel(0).0).collect();
+        Self(Arc::new(Shared { state: Mutex::new(State { version: 1, tables }), changed }))
+    }
+
+    pub(crate) fn lock(&self) -> Transaction<'_> {
+        // A panic while the lock was held leaves maps that are whole: every write is one insert or one remove.
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Transaction { state, shared: &self.0, touched: 0 }
+    }
+
+    /// One object. `namespace` is empty for kinds of the cluster.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        self.lock().get(kind, namespace, name)
+    }
+
+    /// All objects that match.
+    pub fn list(&self, kind: &'static Kind, filter: &Filter) -> List {
+        let state = self.lock();
+        List { resource_version: state.state.version, items: state.select(kind, filter) }
+    }
+
+    /// Watches the objects that match.
+    ///
+    /// # Errors
+    /// 410 if the version is no longer remembered, 504 if it lies in the future.
+    pub fn watch(&self, kind: &'static Kind, filter: Filter, from: From) -> Result<Watch, Status> {
+        let changed = self.0.changed[kind.index].subscribe();
+        let state = self.lock();
+        let (initial, seen) = match from {
+            From::Now => (state.select(kind, &filter), state.state.version),
+            From::Version(version) if version > state.state.version => {
+                return Err(Status::future_version(version, state.state.version));
+            }
+            From::Version(version) => {
+                state.table(kind).history.after(version).map(drop)?;
+                (Vec::new(), version)
+            }
+        };
+        drop(state);
+        Ok(Watch::new(self.clone(), kind, filter, initial, seen, changed))
+    }
+
+    pub(crate) fn changes_after(&self, kind: &'static Kind, seen: u64) -> Result<(Vec<Arc<Change>>, u64), Status> {
+        let state = self.lock();
+        let changes = state.table(kind).history.after(seen)?.cloned().collect();
+        Ok((changes, state.state.version))
+    }
+
+    /// Stores a new object; `metadata.name` may be left to `metadata.generateName`.
+    ///
+    /// # Errors
+    /// 400 or 422 if it is malformed, 404 if its namespace does not exist, 403 if that is being deleted, 409 if the
+    /// name is taken.
+    pub fn create(&self, kind: &'static Kind, namespace: &str, object: Value) -> Result<Arc<Object>, Status> {
+        self.create_or_try(kind, namespace, object, false)
+    }
+
+    /// As [`Store::create`]; with `dry_run` everything is checked and nothing stored.
+    pub(crate) fn create_or_try(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        mut object: Value,
+        dry_run: bool,
+    ) -> Result<Arc<Object>, Status> {
+        metadata::fit_to_path(kind, namespace, &mut object)?;
+        metadata::stamp_new(&mut object, strategy::counts_generations(kind))?;
+        let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
+        let generate = !prefix.is_empty() && object["metadata"]["name"].as_str().unwrap_or_default().is_empty();
+        let mut state = self.lock();
+        let name = loop {
+            if generate {
+                object["metadata"]["name"] = format!("{prefix}{}", metadata::random_suffix()?).into();
+            }
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            if !generate || state.get(kind, namespace, &name).is_err() {
+                break name;
+            }
+        };
+        strategy::prepare(kind, &mut object);
+        strategy::check(kind, &object)?;
+        if kind.namespaced {
+            let home = state.get(NAMESPACE, "", namespace)?;
+            if home.is_terminating() {
+                let detail =
+                    format!("unable to create new content in namespace {namespace} because it is being terminated");
+                return Err(Status::forbidden(kind, &name, &detail));
+            }
+        }
+        if state.get(kind, namespace, &name).is_ok() {
+            return Err(Status::already_exists(kind, &name));
+        }
+        if dry_run {
+            return Ok(Arc::new(Object::new(object, state.state.version)));
+        }
+        Ok(state.put(kind, None, object))
+    }
+
+    /// Replaces an object, or a part of it. `object` may carry `metadata.resourceVersion` to be sure of what it replaces.
+    ///
+    /// # Errors
+    /// 404, 409 if the resourceVersion or uid is not the present one, 422.
+    pub fn update(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        object: Value,
+    ) -> Result<Arc<Object>, Status> {
+        let mut object = Some(object);
+        self.modify(kind, namespace, name, part, |value| {
+            *value = object.take().unwrap_or_default();
+            Ok(())
+        })
+    }
+
+    /// Changes an object in place, as one step: no other writer comes between. An edit that changes nothing makes no
+    /// version and no event.
+    ///
+    /// # Errors
+    /// 404, 409, 422, and whatever `edit` refuses with.
+    pub fn modify(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        edit: impl FnOnce(&mut Value) -> Result<(), Status>,
+    ) -> Result<Arc<Object>, Status> {
+        self.modify_or_try(kind, namespace, name, part, false, edit)
+    }
+
+    /// As [`Store::modify`]; with `dry_run` everything is checked and nothing stored.
+    pub(crate) fn modify_or_try(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        dry_run: bool,
+        edit: impl FnOnce(&mut Value) -> Result<(), Status>,
+    ) -> Result<Arc<Object>, Status> {
+        let mut state = self.lock();
+        let present = state.get(kind, namespace, name)?;
+        let mut next = present.value().clone();
+        edit(&mut next)?;
+        metadata::fit_to_path(kind, namespace, &mut next)?;
+        metadata::keep_owned(kind, present.value(), &mut next)?;
+        keep_other_part(kind, part, present.value(), &mut next);
+        strategy::prepare(kind, &mut next);
+        match part {
+            Part::Spec => strategy::check_update(kind, present.value(), &next)?,
+            Part::Status | Part::Everything => strategy::check(kind, &next)?,
+        }
+        if next == *present.value() {
+            return Ok(present);
+        }
+        if strategy::counts_generations(kind) && next["spec"] != present.value()["spec"] {
+            next["metadata"]["generation"] = json!(next["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
+        }
+        if dry_run {
+            return Ok(Arc::new(Object::new(next, state.state.version)));
+        }
+        let object = state.put(kind, Some(present), next);
+        state.remove_if_finished(kind, &object);
+        Ok(object)
+    }
+
+    /// Deletes an object, or begins to: pods get their grace period, namespaces are emptied first, finalizers are
+    /// waited for.
+    ///
+    /// # Errors
+    /// 404, 409 if a precondition fails.
+    pub fn delete(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deletion, Status> {
+        self.lock().delete(kind, namespace, name, options)
+    }
+}
+
+fn keep_other_part(kind: &Kind, part: Part, present: &Value, next: &mut Value) {
+    match part {
+        Part::Everything => {}
+        Part::Spec if !kind.has_status => {}
+        Part::Spec => match present.get("status") {
+            Some(status) => next["status"] = status.clone(),
+            None => {
+                next.as_object_mut().and_then(|map| map.shift_remove("status"));
+            }
+        },
+        Part::Status => {
+            let status = next["status"].take();
+            *next = present.clone();
+            next["status"] = status;
+        }
+    }
+}
+
+/// The locked state; watchers are woken when it is dropped.
+pub(crate) struct Transaction<'a> {
+    pub(crate) state: MutexGuard<'a, State>,
+    shared: &'a Shared,
+    touched: u64,
+}
+
+impl Transaction<'_> {
+    pub(crate) fn table(&self, kind: &Kind) -> &Table {
+        &self.state.tables[kind.index]
+    }
+
+    pub(crate) fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.table(kind).objects.get(&key).cloned().ok_or_else(|| Status::not_found(kind, name))
+    }
+
+    pub(crate) fn select(&self, kind: &Kind, filter: &Filter) -> Vec<Arc<Object>> {
+        let objects = &self.table(kind).objects;
+        let wanted = |object: &&Arc<Object>| filter.matches(object);
+        match &filter.namespace {
+            None => objects.values().filter(wanted).cloned().collect(),
+            Some(namespace) => objects
+                .range((namespace.clone(), String::new())..)
+                .take_while(|((home, _), _)| home == namespace)
+                .map(|(_, object)| object)
+                .filter(wanted)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    pub(crate) fn put(&mut self, kind: &Kind, before: Option<Arc<Object>>, value: Value) -> Arc<Object> {
+        self.state.version += 1;
+        let version = self.state.version;
+        let after = Arc::new(Object::new(value, version));
+        let key = (after.namespace().to_owned(), after.name().to_owned());
+        let table = &mut self.state.tables[kind.index];
+        table.objects.insert(key, Arc::clone(&after));
+        table.history.push(Change { resource_version: version, before, after: Arc::clone(&after), deleted: false });
+        self.touched |= 1 << kind.index;
+        after
+    }
+
+    pub(crate) fn remove(&mut self, kind: &Kind, object: &Arc<Object>) -> Arc<Object> {
+        self.state.version += 1;
+        let version = self.state.version;
+        let last = Arc::new(Object::new(object.value().clone(), version));
+        let table = &mut self.state.tables[kind.index];
+        let before = table.objects.remove(&(object.namespace().to_owned(), object.name().to_owned()));
+        table.history.push(Change { resource_version: version, before, after: Arc::clone(&last), deleted: true });
+        self.touched |= 1 << kind.index;
+        last
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        for (index, sender) in self.shared.changed.iter().enumerate() {
+            if self.touched & (1 << index) != 0 {
+                sender.send_replace(self.state.version);
+            }
+        }
+    }
+}
