@@ -1,1 +1,32 @@
-//! Typed nftables over netlink, without Kubernetes
+//! Typed nftables over netlink, without Kubernetes.
+//!
+//! Values describe what the kernel shall hold: a [`Table`], its [`Chain`]s, [`Set`]s with [`Element`]s, and [`Rule`]s that read
+//! like `nft list`. A [`Transaction`] holds changes, and a connection applies them atomically: all or nothing, and
+//! an error that names the operation. [`Ruleset`] is a whole table as a value, with the text that nft would print.
+
+mod address_ranges;
+mod chain;
+mod element;
+mod error;
+mod field;
+mod rule;
+mod ruleset;
+mod set;
+mod statement;
+mod table;
+mod transaction;
+mod value;
+mod verdict;
+
+pub use address_ranges::AddressRanges;
+pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
+pub use element::{Element, ElementValue, Key};
+pub use error::InvalidObject;
+pub use field::{CtState, Field};
+pub use rule::{Mark, Rule};
+pub use ruleset::Ruleset;
+pub use set::{MapsTo, Set};
+pub use table::{Family, Table};
+pub use transaction::Transaction;
+pub use value::{DataType, Icmpv6Type, NfProto, Protocol, Value};
+pub use verdict::Verdict;

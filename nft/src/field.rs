@@ -1,0 +1,114 @@
+//! The fields of a packet that rules compare and look up.
+
+use std::fmt;
+
+use crate::value::DataType;
+
+/// A field of a packet, or of what the kernel knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// `iifname`: the interface by which it came.
+    Iifname,
+    /// `oifname`: the interface by which it leaves.
+    Oifname,
+    /// `meta nfproto`: its address family.
+    Nfproto,
+    /// `meta l4proto`: its transport protocol.
+    L4proto,
+    /// `meta mark`: its mark.
+    Mark,
+    /// `ip saddr`: the IPv4 source.
+    IpSaddr,
+    /// `ip daddr`: the IPv4 destination.
+    IpDaddr,
+    /// `ip6 saddr`: the IPv6 source.
+    Ip6Saddr,
+    /// `ip6 daddr`: the IPv6 destination.
+    Ip6Daddr,
+    /// `th sport`: the source port of TCP, UDP and SCTP alike. Match the protocol as well: other headers have other things there.
+    Sport,
+    /// `th dport`: the destination port of TCP, UDP and SCTP alike. Match the protocol as well: other headers have other things there.
+    Dport,
+    /// `icmpv6 type`.
+    Icmpv6Type,
+}
+
+impl Field {
+    /// The type of the field's values.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Self::Iifname | Self::Oifname => DataType::Ifname,
+            Self::Nfproto => DataType::NfProto,
+            Self::L4proto => DataType::InetProto,
+            Self::Mark => DataType::Mark,
+            Self::IpSaddr | Self::IpDaddr => DataType::Ipv4Addr,
+            Self::Ip6Saddr | Self::Ip6Daddr => DataType::Ipv6Addr,
+            Self::Sport | Self::Dport => DataType::InetService,
+            Self::Icmpv6Type => DataType::Icmpv6Type,
+        }
+    }
+
+    /// nft's name of the field.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iifname => "iifname",
+            Self::Oifname => "oifname",
+            Self::Nfproto => "meta nfproto",
+            Self::L4proto => "meta l4proto",
+            Self::Mark => "meta mark",
+            Self::IpSaddr => "ip saddr",
+            Self::IpDaddr => "ip daddr",
+            Self::Ip6Saddr => "ip6 saddr",
+            Self::Ip6Daddr => "ip6 daddr",
+            Self::Sport => "th sport",
+            Self::Dport => "th dport",
+            Self::Icmpv6Type => "icmpv6 type",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The state of a packet's connection (`ct state`), in nft's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CtState {
+    /// Belongs to no connection and cannot open one.
+    Invalid,
+    /// Opens a connection.
+    New,
+    /// Belongs to a connection that has seen packets in both directions.
+    Established,
+    /// Belongs to a connection's surroundings, such as an ICMP error (P4).
+    Related,
+    /// Not tracked at all.
+    Untracked,
+}
+
+impl CtState {
+    /// The kernel's bit of the state.
+    pub(crate) fn bit(self) -> u32 {
+        match self {
+            Self::Invalid => 1,
+            Self::Established => 2,
+            Self::Related => 4,
+            Self::New => 8,
+            Self::Untracked => 64,
+        }
+    }
+}
+
+impl fmt::Display for CtState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "invalid",
+            Self::New => "new",
+            Self::Established => "established",
+            Self::Related => "related",
+            Self::Untracked => "untracked",
+        })
+    }
+}

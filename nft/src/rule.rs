@@ -1,0 +1,284 @@
+//! Rules, built by a chain of verbs that reads like `nft list`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::field::{CtState, Field};
+use crate::statement::Statement;
+use crate::table::Family;
+use crate::value::{Icmpv6Type, NfProto, Protocol, Value};
+use crate::verdict::Verdict;
+
+/// A rule: matches from left to right, then what to do.
+///
+/// ```
+/// use netpol_nft::{CtState, Protocol, Rule};
+/// let rule = Rule::new().iifname_in("uplinks").ip_saddr_in("peers").l4proto(Protocol::TCP).dport(80).accept();
+/// assert_eq!(rule.to_string(), "iifname @uplinks ip saddr @peers tcp dport 80 accept");
+/// assert_eq!(Rule::new().ct_state(&[CtState::Related, CtState::Established]).accept().to_string(),
+///            "ct state established,related accept");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rule {
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) comment: Option<String>,
+}
+
+/// The verbs that every field has: equal, not equal, in a set, not in a set, by a verdict map.
+macro_rules! field_verbs {
+    ($($field:ident($value:ty): $eq:ident $not:ident $in_set:ident $not_in_set:ident $vmap:ident;)+) => {
+        /// Matches on one field of the packet. Names are those of the field in nft, with what is done to it.
+        impl Rule {
+            $(
+                #[doc = concat!("[`Field::", stringify!($field), "`] is the value.")]
+                pub fn $eq(self, value: impl Into<$value>) -> Self {
+                    self.compare(Field::$field, false, value.into())
+                }
+
+                #[doc = concat!("[`Field::", stringify!($field), "`] is not the value (`!=`).")]
+                pub fn $not(self, value: impl Into<$value>) -> Self {
+                    self.compare(Field::$field, true, value.into())
+                }
+
+                #[doc = concat!("[`Field::", stringify!($field), "`] is in the named set (`@set`).")]
+                pub fn $in_set(self, set: impl Into<String>) -> Self {
+                    self.lookup(&[Field::$field], set)
+                }
+
+                #[doc = concat!("[`Field::", stringify!($field), "`] is not in the named set (`!= @set`).")]
+                pub fn $not_in_set(self, set: impl Into<String>) -> Self {
+                    self.lookup_not(&[Field::$field], set)
+                }
+
+                #[doc = concat!("The verdict that the named map has for [`Field::", stringify!($field), "`]; none: goes on.")]
+                pub fn $vmap(self, map: impl Into<String>) -> Self {
+                    self.vmap(&[Field::$field], map)
+                }
+            )+
+        }
+    };
+}
+
+field_verbs! {
+    Iifname(String): iifname iifname_not iifname_in iifname_not_in iifname_vmap;
+    Oifname(String): oifname oifname_not oifname_in oifname_not_in oifname_vmap;
+    Nfproto(NfProto): nfproto nfproto_not nfproto_in nfproto_not_in nfproto_vmap;
+    L4proto(Protocol): l4proto l4proto_not l4proto_in l4proto_not_in l4proto_vmap;
+    Mark(Mark): mark mark_not mark_in mark_not_in mark_vmap;
+    IpSaddr(Ipv4Net): ip_saddr ip_saddr_not ip_saddr_in ip_saddr_not_in ip_saddr_vmap;
+    IpDaddr(Ipv4Net): ip_daddr ip_daddr_not ip_daddr_in ip_daddr_not_in ip_daddr_vmap;
+    Ip6Saddr(Ipv6Net): ip6_saddr ip6_saddr_not ip6_saddr_in ip6_saddr_not_in ip6_saddr_vmap;
+    Ip6Daddr(Ipv6Net): ip6_daddr ip6_daddr_not ip6_daddr_in ip6_daddr_not_in ip6_daddr_vmap;
+    Sport(u16): sport sport_not sport_in sport_not_in sport_vmap;
+    Dport(u16): dport dport_not dport_in dport_not_in dport_vmap;
+    Icmpv6Type(Icmpv6Type): icmpv6_type icmpv6_type_not icmpv6_type_in icmpv6_type_not_in icmpv6_type_vmap;
+}
+
+/// A packet mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark(pub u32);
+
+impl From<u32> for Mark {
+    fn from(mark: u32) -> Self {
+        Self(mark)
+    }
+}
+
+impl Rule {
+    /// A rule that matches everything and does nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The connection's state is one of these.
+    pub fn ct_state(self, states: &[CtState]) -> Self {
+        self.and(Statement::CtState { negated: false, states: BTreeSet::from_iter(states.iter().copied()) })
+    }
+
+    /// The connection's state is none of these.
+    pub fn ct_state_not(self, states: &[CtState]) -> Self {
+        self.and(Statement::CtState { negated: true, states: BTreeSet::from_iter(states.iter().copied()) })
+    }
+
+    /// The destination port lies in the range, both ends included.
+    pub fn dport_range(self, ports: RangeInclusive<u16>) -> Self {
+        self.range(Field::Dport, (*ports.start()).into(), (*ports.end()).into())
+    }
+
+    /// The source port lies in the range, both ends included.
+    pub fn sport_range(self, ports: RangeInclusive<u16>) -> Self {
+        self.range(Field::Sport, (*ports.start()).into(), (*ports.end()).into())
+    }
+
+    /// The type of ICMPv6 message lies in the range, both ends included.
+    pub fn icmpv6_type_range(self, types: RangeInclusive<u8>) -> Self {
+        self.range(Field::Icmpv6Type, Icmpv6Type(*types.start()).into(), Icmpv6Type(*types.end()).into())
+    }
+
+    /// Protocol and destination port are in the named set, of type `inet_proto . inet_service`.
+    pub fn l4proto_dport_in(self, set: impl Into<String>) -> Self {
+        self.lookup(&[Field::L4proto, Field::Dport], set)
+    }
+
+    /// Protocol and destination port are not in the named set, of type `inet_proto . inet_service`.
+    pub fn l4proto_dport_not_in(self, set: impl Into<String>) -> Self {
+        self.lookup_not(&[Field::L4proto, Field::Dport], set)
+    }
+
+    /// The fields, concatenated, are in the named set.
+    pub fn lookup(self, fields: &[Field], set: impl Into<String>) -> Self {
+        self.and(Statement::Lookup { fields: fields.to_vec(), negated: false, set: set.into() })
+    }
+
+    /// The fields, concatenated, are not in the named set.
+    pub fn lookup_not(self, fields: &[Field], set: impl Into<String>) -> Self {
+        self.and(Statement::Lookup { fields: fields.to_vec(), negated: true, set: set.into() })
+    }
+
+    /// The verdict that the named map has for the fields, concatenated; none: goes on with the next rule.
+    pub fn vmap(self, fields: &[Field], map: impl Into<String>) -> Self {
+        self.and(Statement::Vmap { fields: fields.to_vec(), map: map.into() })
+    }
+
+    /// The host has no route back to the source by the interface of arrival: a forged source (P39).
+    pub fn fib_saddr_iif_missing(self) -> Self {
+        self.and(Statement::FibSaddrIifMissing)
+    }
+
+    /// Counts packets and bytes that come so far.
+    pub fn counter(self) -> Self {
+        self.and(Statement::Counter)
+    }
+
+    /// Sets the packet's mark.
+    pub fn set_mark(self, mark: u32) -> Self {
+        self.and(Statement::SetMark(mark))
+    }
+
+    /// Ends the base chain: the packet passes it.
+    pub fn accept(self) -> Self {
+        self.verdict(Verdict::Accept)
+    }
+
+    /// Ends the packet.
+    pub fn drop(self) -> Self {
+        self.verdict(Verdict::Drop)
+    }
+
+    /// Goes back to the calling chain.
+    pub fn return_(self) -> Self {
+        self.verdict(Verdict::Return)
+    }
+
+    /// Evaluates a chain, then comes back.
+    pub fn jump(self, chain: impl Into<String>) -> Self {
+        self.verdict(Verdict::jump(chain))
+    }
+
+    /// Evaluates a chain and does not come back.
+    pub fn goto(self, chain: impl Into<String>) -> Self {
+        self.verdict(Verdict::goto(chain))
+    }
+
+    /// A verdict that is known at run time only.
+    pub fn verdict(self, verdict: Verdict) -> Self {
+        self.and(Statement::Verdict(verdict))
+    }
+
+    /// Translates the source to the address of the leaving interface. For nat chains in postrouting.
+    pub fn masquerade(self) -> Self {
+        self.and(Statement::Masquerade)
+    }
+
+    /// Translates the destination; without a port the port stays. For nat chains in prerouting and output.
+    /// A port asks that the rule matches a protocol that has ports.
+    pub fn dnat(self, address: impl Into<IpAddr>, port: impl Into<Option<u16>>) -> Self {
+        self.and(Statement::Dnat { address: address.into(), port: port.into() })
+    }
+
+    /// Translates the destination to the address and port (`ipv4_addr . inet_service`, or IPv6) that the named map has
+    /// for the fields; none: goes on with the next rule.
+    pub fn dnat_map(self, family: NfProto, fields: &[Field], map: impl Into<String>) -> Self {
+        self.and(Statement::DnatMap { family, fields: fields.to_vec(), map: map.into() })
+    }
+
+    /// Adds a note, at most 128 bytes. [`Connection::rules`](crate::Connection::rules) shows it.
+    pub fn comment(mut self, comment: impl Into<String>) -> Self {
+        self.comment = Some(comment.into());
+        self
+    }
+
+    /// The rule as nft prints it within a table of this family; [`Display`](fmt::Display) is the text in an inet table.
+    pub fn text(&self, family: Family) -> String {
+        let mut text = crate::statement::text(&self.statements, family);
+        if let Some(comment) = &self.comment {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&format!("comment \"{comment}\""));
+        }
+        text
+    }
+
+    fn compare(self, field: Field, negated: bool, with: impl Into<Operand>) -> Self {
+        self.and(match with.into() {
+            Operand::Value(value) => Statement::Compare { field, negated, value },
+            Operand::Net(net) => Statement::Prefix { field, negated, net },
+        })
+    }
+
+    fn range(self, field: Field, from: Value, to: Value) -> Self {
+        self.and(Statement::Range { field, from, to })
+    }
+
+    fn and(mut self, statement: Statement) -> Self {
+        self.statements.push(statement);
+        self
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(Family::Inet))
+    }
+}
+
+/// The right side of a comparison.
+enum Operand {
+    Value(Value),
+    Net(IpNet),
+}
+
+impl From<Ipv4Net> for Operand {
+    fn from(net: Ipv4Net) -> Self {
+        if net.prefix_len() == net.max_prefix_len() { Self::Value(net.addr().into()) } else { Self::Net(net.into()) }
+    }
+}
+
+impl From<Ipv6Net> for Operand {
+    fn from(net: Ipv6Net) -> Self {
+        if net.prefix_len() == net.max_prefix_len() { Self::Value(net.addr().into()) } else { Self::Net(net.into()) }
+    }
+}
+
+impl From<Mark> for Operand {
+    fn from(mark: Mark) -> Self {
+        Self::Value(Value::Mark(mark.0))
+    }
+}
+
+macro_rules! operand_from_value {
+    ($($source:ty),+) => {
+        $(impl From<$source> for Operand {
+            fn from(value: $source) -> Self {
+                Self::Value(value.into())
+            }
+        })+
+    };
+}
+
+operand_from_value!(String, NfProto, Protocol, Icmpv6Type, u16);

@@ -1,0 +1,294 @@
+//! Typed values, as they stand in keys, comparisons and maps.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::error::InvalidObject;
+
+/// The longest interface name, in bytes (IFNAMSIZ less the closing zero).
+const IFNAME_MAX: usize = 15;
+
+/// The type of one field of a key, by nft's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DataType {
+    /// `nf_proto`: the packet's address family.
+    NfProto,
+    /// `ipv4_addr`.
+    Ipv4Addr,
+    /// `ipv6_addr`.
+    Ipv6Addr,
+    /// `inet_proto`: a transport protocol.
+    InetProto,
+    /// `inet_service`: a port.
+    InetService,
+    /// `mark`: a packet mark. Not for interval sets: marks are in the host's byte order.
+    Mark,
+    /// `icmpv6_type`.
+    Icmpv6Type,
+    /// `ifname`: an interface by name.
+    Ifname,
+}
+
+impl DataType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::NfProto,
+        Self::Ipv4Addr,
+        Self::Ipv6Addr,
+        Self::InetProto,
+        Self::InetService,
+        Self::Mark,
+        Self::Icmpv6Type,
+        Self::Ifname,
+    ];
+
+    /// nft's name of the type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NfProto => "nf_proto",
+            Self::Ipv4Addr => "ipv4_addr",
+            Self::Ipv6Addr => "ipv6_addr",
+            Self::InetProto => "inet_proto",
+            Self::InetService => "inet_service",
+            Self::Mark => "mark",
+            Self::Icmpv6Type => "icmpv6_type",
+            Self::Ifname => "ifname",
+        }
+    }
+
+    /// The number by which nft(8) knows the type. The kernel only stores it.
+    pub(crate) fn id(self) -> u32 {
+        match self {
+            Self::NfProto => 2,
+            Self::Ipv4Addr => 7,
+            Self::Ipv6Addr => 8,
+            Self::InetProto => 12,
+            Self::InetService => 13,
+            Self::Mark => 19,
+            Self::Icmpv6Type => 29,
+            Self::Ifname => 41,
+        }
+    }
+
+    /// Bytes of a value, without padding.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::NfProto | Self::InetProto | Self::Icmpv6Type => 1,
+            Self::InetService => 2,
+            Self::Ipv4Addr | Self::Mark => 4,
+            Self::Ipv6Addr | Self::Ifname => 16,
+        }
+    }
+
+    /// Bytes that a value takes in registers and concatenations: a multiple of four.
+    pub(crate) fn padded_size(self) -> usize {
+        self.size().next_multiple_of(4)
+    }
+
+    /// The value that stands in these bytes; `None` if they are too few.
+    pub(crate) fn decode(self, bytes: &[u8]) -> Option<Value> {
+        let bytes = bytes.get(..self.size())?;
+        Some(match self {
+            Self::NfProto => Value::NfProto(if bytes[0] == 2 { NfProto::Ipv4 } else { NfProto::Ipv6 }),
+            Self::Ipv4Addr => Value::Ipv4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+            Self::Ipv6Addr => Value::Ipv6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+            Self::InetProto => Value::Protocol(Protocol(bytes[0])),
+            Self::InetService => Value::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
+            Self::Mark => Value::Mark(u32::from_ne_bytes(bytes.try_into().ok()?)),
+            Self::Icmpv6Type => Value::Icmpv6Type(Icmpv6Type(bytes[0])),
+            Self::Ifname => {
+                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+                Value::Ifname(String::from_utf8_lossy(name).into_owned())
+            }
+        })
+    }
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A packet's address family, as `meta nfproto` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NfProto {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl NfProto {
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Ipv4 => 2,
+            Self::Ipv6 => 10,
+        }
+    }
+}
+
+/// A transport protocol by its IANA number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Protocol(pub u8);
+
+impl Protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: Self = Self(1);
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// ICMP for IPv6.
+    pub const ICMPV6: Self = Self(58);
+    /// SCTP.
+    pub const SCTP: Self = Self(132);
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ICMP => f.write_str("icmp"),
+            Self::TCP => f.write_str("tcp"),
+            Self::UDP => f.write_str("udp"),
+            Self::ICMPV6 => f.write_str("ipv6-icmp"),
+            Self::SCTP => f.write_str("sctp"),
+            Self(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// A type of ICMPv6 message by its IANA number. Neighbour discovery is 133–137, multicast listeners 130–132 and 143 (P6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Icmpv6Type(pub u8);
+
+impl fmt::Display for Icmpv6Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            1 => "destination-unreachable",
+            2 => "packet-too-big",
+            3 => "time-exceeded",
+            4 => "parameter-problem",
+            128 => "echo-request",
+            129 => "echo-reply",
+            130 => "mld-listener-query",
+            131 => "mld-listener-report",
+            132 => "mld-listener-done",
+            133 => "nd-router-solicit",
+            134 => "nd-router-advert",
+            135 => "nd-neighbor-solicit",
+            136 => "nd-neighbor-advert",
+            137 => "nd-redirect",
+            143 => "mld2-listener-report",
+            number => return write!(f, "{number}"),
+        })
+    }
+}
+
+/// One field of a key, or one datum of a map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// An address family.
+    NfProto(NfProto),
+    /// An IPv4 address.
+    Ipv4(Ipv4Addr),
+    /// An IPv6 address.
+    Ipv6(Ipv6Addr),
+    /// A transport protocol.
+    Protocol(Protocol),
+    /// A port.
+    Port(u16),
+    /// A packet mark.
+    Mark(u32),
+    /// A type of ICMPv6 message.
+    Icmpv6Type(Icmpv6Type),
+    /// An interface's name, at most 15 bytes.
+    Ifname(String),
+}
+
+impl Value {
+    /// The type that this value has.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Self::NfProto(_) => DataType::NfProto,
+            Self::Ipv4(_) => DataType::Ipv4Addr,
+            Self::Ipv6(_) => DataType::Ipv6Addr,
+            Self::Protocol(_) => DataType::InetProto,
+            Self::Port(_) => DataType::InetService,
+            Self::Mark(_) => DataType::Mark,
+            Self::Icmpv6Type(_) => DataType::Icmpv6Type,
+            Self::Ifname(_) => DataType::Ifname,
+        }
+    }
+
+    /// The value as the kernel compares it, without padding.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, InvalidObject> {
+        Ok(match self {
+            Self::NfProto(family) => vec![family.number()],
+            Self::Ipv4(address) => address.octets().to_vec(),
+            Self::Ipv6(address) => address.octets().to_vec(),
+            Self::Protocol(Protocol(number)) | Self::Icmpv6Type(Icmpv6Type(number)) => vec![*number],
+            Self::Port(port) => port.to_be_bytes().to_vec(),
+            Self::Mark(mark) => mark.to_ne_bytes().to_vec(),
+            Self::Ifname(name) => {
+                if name.is_empty() || name.len() > IFNAME_MAX || name.contains('\0') {
+                    return Err(InvalidObject::Ifname { name: name.clone() });
+                }
+                let mut bytes = name.as_bytes().to_vec();
+                bytes.resize(DataType::Ifname.size(), 0);
+                bytes
+            }
+        })
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NfProto(NfProto::Ipv4) => f.write_str("ipv4"),
+            Self::NfProto(NfProto::Ipv6) => f.write_str("ipv6"),
+            Self::Ipv4(address) => write!(f, "{address}"),
+            Self::Ipv6(address) => write!(f, "{address}"),
+            Self::Protocol(protocol) => write!(f, "{protocol}"),
+            Self::Port(port) => write!(f, "{port}"),
+            Self::Mark(mark) => write!(f, "0x{mark:08x}"),
+            Self::Icmpv6Type(kind) => write!(f, "{kind}"),
+            Self::Ifname(name) => write!(f, "\"{name}\""),
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($source:ty => $variant:path),+ $(,)?) => {
+        $(impl From<$source> for Value {
+            fn from(value: $source) -> Self {
+                $variant(value)
+            }
+        })+
+    };
+}
+
+value_from! {
+    NfProto => Value::NfProto,
+    Ipv4Addr => Value::Ipv4,
+    Ipv6Addr => Value::Ipv6,
+    Protocol => Value::Protocol,
+    u16 => Value::Port,
+    Icmpv6Type => Value::Icmpv6Type,
+    String => Value::Ifname,
+}
+
+impl From<&str> for Value {
+    fn from(name: &str) -> Self {
+        Self::Ifname(name.to_owned())
+    }
+}
+
+impl From<IpAddr> for Value {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::Ipv4(address),
+            IpAddr::V6(address) => Self::Ipv6(address),
+        }
+    }
+}
