@@ -23,7 +23,7 @@ pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
 pub use element::{Element, ElementValue, Key};
 pub use error::InvalidObject;
 pub use field::{CtState, Field};
-pub use rule::{Mark, Rule};
+pub use rule::Rule;
 pub use ruleset::Ruleset;
 pub use set::{MapsTo, Set};
 pub use table::{Family, Table};

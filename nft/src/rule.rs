@@ -30,18 +30,20 @@ pub struct Rule {
 
 /// The verbs that every field has: equal, not equal, in a set, not in a set, by a verdict map.
 macro_rules! field_verbs {
-    ($($field:ident($value:ty): $eq:ident $not:ident $in_set:ident $not_in_set:ident $vmap:ident;)+) => {
+    ($($field:ident($parameter:ty => $value:ty): $eq:ident $not:ident $in_set:ident $not_in_set:ident $vmap:ident;)+) => {
         /// Matches on one field of the packet. Names are those of the field in nft, with what is done to it.
         impl Rule {
             $(
                 #[doc = concat!("[`Field::", stringify!($field), "`] is the value.")]
-                pub fn $eq(self, value: impl Into<$value>) -> Self {
-                    self.compare(Field::$field, false, value.into())
+                pub fn $eq(self, value: $parameter) -> Self {
+                    let value: $value = value.into();
+                    self.compare(Field::$field, false, value)
                 }
 
                 #[doc = concat!("[`Field::", stringify!($field), "`] is not the value (`!=`).")]
-                pub fn $not(self, value: impl Into<$value>) -> Self {
-                    self.compare(Field::$field, true, value.into())
+                pub fn $not(self, value: $parameter) -> Self {
+                    let value: $value = value.into();
+                    self.compare(Field::$field, true, value)
                 }
 
                 #[doc = concat!("[`Field::", stringify!($field), "`] is in the named set (`@set`).")]
@@ -64,23 +66,22 @@ macro_rules! field_verbs {
 }
 
 field_verbs! {
-    Iifname(String): iifname iifname_not iifname_in iifname_not_in iifname_vmap;
-    Oifname(String): oifname oifname_not oifname_in oifname_not_in oifname_vmap;
-    Nfproto(NfProto): nfproto nfproto_not nfproto_in nfproto_not_in nfproto_vmap;
-    L4proto(Protocol): l4proto l4proto_not l4proto_in l4proto_not_in l4proto_vmap;
-    Mark(Mark): mark mark_not mark_in mark_not_in mark_vmap;
-    IpSaddr(Ipv4Net): ip_saddr ip_saddr_not ip_saddr_in ip_saddr_not_in ip_saddr_vmap;
-    IpDaddr(Ipv4Net): ip_daddr ip_daddr_not ip_daddr_in ip_daddr_not_in ip_daddr_vmap;
-    Ip6Saddr(Ipv6Net): ip6_saddr ip6_saddr_not ip6_saddr_in ip6_saddr_not_in ip6_saddr_vmap;
-    Ip6Daddr(Ipv6Net): ip6_daddr ip6_daddr_not ip6_daddr_in ip6_daddr_not_in ip6_daddr_vmap;
-    Sport(u16): sport sport_not sport_in sport_not_in sport_vmap;
-    Dport(u16): dport dport_not dport_in dport_not_in dport_vmap;
-    Icmpv6Type(Icmpv6Type): icmpv6_type icmpv6_type_not icmpv6_type_in icmpv6_type_not_in icmpv6_type_vmap;
+    Iifname(impl Into<String> => String): iifname iifname_not iifname_in iifname_not_in iifname_vmap;
+    Oifname(impl Into<String> => String): oifname oifname_not oifname_in oifname_not_in oifname_vmap;
+    Nfproto(NfProto => NfProto): nfproto nfproto_not nfproto_in nfproto_not_in nfproto_vmap;
+    L4proto(Protocol => Protocol): l4proto l4proto_not l4proto_in l4proto_not_in l4proto_vmap;
+    Mark(u32 => Mark): mark mark_not mark_in mark_not_in mark_vmap;
+    IpSaddr(impl Into<Ipv4Net> => Ipv4Net): ip_saddr ip_saddr_not ip_saddr_in ip_saddr_not_in ip_saddr_vmap;
+    IpDaddr(impl Into<Ipv4Net> => Ipv4Net): ip_daddr ip_daddr_not ip_daddr_in ip_daddr_not_in ip_daddr_vmap;
+    Ip6Saddr(impl Into<Ipv6Net> => Ipv6Net): ip6_saddr ip6_saddr_not ip6_saddr_in ip6_saddr_not_in ip6_saddr_vmap;
+    Ip6Daddr(impl Into<Ipv6Net> => Ipv6Net): ip6_daddr ip6_daddr_not ip6_daddr_in ip6_daddr_not_in ip6_daddr_vmap;
+    Sport(u16 => u16): sport sport_not sport_in sport_not_in sport_vmap;
+    Dport(u16 => u16): dport dport_not dport_in dport_not_in dport_vmap;
+    Icmpv6Type(Icmpv6Type => Icmpv6Type): icmpv6_type icmpv6_type_not icmpv6_type_in icmpv6_type_not_in icmpv6_type_vmap;
 }
 
-/// A packet mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark(pub u32);
+/// A packet mark, kept apart from other numbers.
+struct Mark(u32);
 
 impl From<u32> for Mark {
     fn from(mark: u32) -> Self {
@@ -196,8 +197,8 @@ impl Rule {
 
     /// Translates the destination; without a port the port stays. For nat chains in prerouting and output.
     /// A port asks that the rule matches a protocol that has ports.
-    pub fn dnat(self, address: impl Into<IpAddr>, port: impl Into<Option<u16>>) -> Self {
-        self.and(Statement::Dnat { address: address.into(), port: port.into() })
+    pub fn dnat(self, address: impl Into<IpAddr>, port: Option<u16>) -> Self {
+        self.and(Statement::Dnat { address: address.into(), port })
     }
 
     /// Translates the destination to the address and port (`ipv4_addr . inet_service`, or IPv6) that the named map has
