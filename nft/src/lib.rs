@@ -1,28 +1,37 @@
 //! Typed nftables over netlink, without Kubernetes.
 //!
 //! Values describe what the kernel shall hold: a [`Table`], its [`Chain`]s, [`Set`]s with [`Element`]s, and [`Rule`]s that read
-//! like `nft list`. A [`Transaction`] holds changes, and a connection applies them atomically: all or nothing, and
+//! like `nft list`. A [`Transaction`] holds changes, and a [`Connection`] applies them atomically: all or nothing, and
 //! an error that names the operation. [`Ruleset`] is a whole table as a value, with the text that nft would print.
 
 mod address_ranges;
+mod attribute;
+mod batch;
 mod chain;
+mod connection;
 mod element;
+mod element_wire;
 mod error;
+mod expression;
 mod field;
+mod list;
 mod rule;
 mod ruleset;
 mod set;
 mod statement;
 mod table;
 mod transaction;
+mod uapi;
 mod value;
 mod verdict;
 
 pub use address_ranges::AddressRanges;
 pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
+pub use connection::Connection;
 pub use element::{Element, ElementValue, Key};
-pub use error::InvalidObject;
+pub use error::{Error, Failure, InvalidObject};
 pub use field::{CtState, Field};
+pub use list::ListedRule;
 pub use rule::Rule;
 pub use ruleset::Ruleset;
 pub use set::{MapsTo, Set};
@@ -30,3 +39,6 @@ pub use table::{Family, Table};
 pub use transaction::Transaction;
 pub use value::{DataType, Icmpv6Type, NfProto, Protocol, Value};
 pub use verdict::Verdict;
+
+/// Why the kernel refused something.
+pub use rustix::io::Errno;

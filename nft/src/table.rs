@@ -22,10 +22,6 @@ impl Family {
             Self::Ip6 => 10,
         }
     }
-
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
-        [Self::Inet, Self::Ip, Self::Ip6].into_iter().find(|family| family.number() == number)
-    }
 }
 
 impl fmt::Display for Family {
