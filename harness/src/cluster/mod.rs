@@ -5,7 +5,37 @@ mod nodes;
 mod objects;
 mod plugin;
 
+use kube::Client;
+
 pub use client::{ClusterError, connect};
 pub use nodes::{ReadyNode, ready_nodes};
 pub use objects::{ObjectError, Objects};
 pub use plugin::{Plugin, find_plugin};
+
+/// What worlds are built on.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its API.
+    pub client: Client,
+    /// Its API, for what steps do.
+    pub objects: Objects,
+    /// Where pods may run.
+    pub nodes: Vec<ReadyNode>,
+    /// The network plugin, if we know it.
+    pub plugin: Option<Plugin>,
+    /// The image of the agent's pods.
+    pub image: String,
+    /// The run's id: part of every namespace's name, and the value of the label `netpol.dev/run`.
+    pub run: String,
+}
+
+impl Cluster {
+    /// Looks around in a cluster.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when the nodes cannot be listed.
+    pub async fn survey(client: Client, image: String, run: String) -> Result<Self, ClusterError> {
+        let (nodes, plugin) = futures::join!(ready_nodes(&client), find_plugin(&client));
+        Ok(Cluster { objects: Objects::new(client.clone()), client, nodes: nodes?, plugin, image, run })
+    }
+}

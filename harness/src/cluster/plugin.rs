@@ -13,6 +13,15 @@ pub struct Plugin {
     pub name: &'static str,
     /// One of its pods, as evidence.
     pub pod: String,
+    /// How the names of its pods begin.
+    prefix: &'static str,
+}
+
+impl Plugin {
+    /// Whether a pod of this name belongs to the plugin.
+    pub fn owns(&self, pod: &str) -> bool {
+        pod.starts_with(self.prefix)
+    }
 }
 
 impl fmt::Display for Plugin {
@@ -50,7 +59,7 @@ pub async fn find_plugin(client: &Client) -> Option<Plugin> {
 fn recognise(pods: &[String]) -> Option<Plugin> {
     KNOWN.iter().find_map(|(prefix, name)| {
         let pod = pods.iter().find(|pod| pod.starts_with(prefix))?;
-        Some(Plugin { name, pod: pod.clone() })
+        Some(Plugin { name, pod: pod.clone(), prefix })
     })
 }
 

@@ -1,0 +1,72 @@
+//! One case in one world, from the positive control to the clean-up.
+
+use tokio::time::Instant;
+
+use super::followed_logs::FollowedLogs;
+use super::held::HeldConnections;
+use super::step::Stage;
+use super::{Context, News, control};
+use crate::plan::{Case, Rehearsal};
+use crate::report::{CaseReport, Status};
+use crate::world::World;
+
+/// Runs a case; whatever goes wrong is in its report.
+pub async fn run_case(context: &Context, case: &Case, world: &mut World) -> CaseReport {
+    let start = Instant::now();
+    context.tell(News::Began(Box::new(case.clone())));
+    let mut report = blank(context, case);
+    report.namespaces = world.bindings.namespaces.clone();
+    if let Err(problem) = steps(context, case, world, &mut report).await {
+        report.problems.push(problem);
+        report.status = report.status.max(Status::NotMeasured);
+    }
+    if let Err(error) = world.clear_policies().await {
+        world.altered = true;
+        tracing::warn!(case = case.id, %error, "cleaning up");
+    }
+    report.took_ms = start.elapsed().as_millis() as u64;
+    report
+}
+
+/// A case that could not begin.
+pub fn not_begun(context: &Context, case: &Case, why: String) -> CaseReport {
+    CaseReport { status: Status::NotMeasured, problems: vec![why], ..blank(context, case) }
+}
+
+fn blank(context: &Context, case: &Case) -> CaseReport {
+    CaseReport {
+        id: case.id.clone(),
+        file: case.file.clone(),
+        description: case.description.clone(),
+        rules: case.rules.clone(),
+        status: Status::Passed,
+        problems: Vec::new(),
+        namespaces: Default::default(),
+        control: None,
+        steps: Vec::new(),
+        took_ms: 0,
+        replay: format!("netpol run '{}' {}", case.id, context.target),
+    }
+}
+
+async fn steps(context: &Context, case: &Case, world: &mut World, report: &mut CaseReport) -> Result<(), String> {
+    let rehearsal = Rehearsal::new(case, &world.topology, &world.bindings)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let measured = control::control(world, &rehearsal.control(), context.profile).await?;
+    report.control = Some(measured);
+    let mut held = HeldConnections::default();
+    held.open(world, &case.holds, None).await?;
+    let logs = FollowedLogs::follow(&context.cluster, world, &case.logs);
+    let timeout = std::time::Duration::from_millis(measured.timeout_ms);
+    let mut stage = Stage { context, case, rehearsal, held, logs, timeout };
+    for index in 0..case.steps.len() {
+        let step = stage.step(world, index).await;
+        report.status = report.status.max(step.status);
+        context.tell(News::Step { case: case.id.clone(), step: Box::new(step.clone()) });
+        report.steps.push(step);
+        stage.held.open(world, &case.holds, Some(index)).await?;
+        tokio::time::sleep(context.pace).await;
+    }
+    stage.held.release(world).await;
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! The positive control: before the first policy everything is allowed, and the round trips tell how long to wait for an answer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Profile;
+use crate::plan::Matrix;
+use crate::probe::{Observation, sample};
+use crate::report::Control;
+use crate::waits;
+use crate::world::World;
+
+/// Rounds of the control: enough round trips for a percentile, soon over.
+const ROUNDS: u32 = 2;
+
+/// Samples until every asserted cell is allowed in [`ROUNDS`] rounds in a row.
+///
+/// # Errors
+/// In words: which cells are not, and what both ends saw.
+pub(super) async fn control(world: &World, matrix: &Matrix, profile: Profile) -> Result<Control, String> {
+    let cells: BTreeSet<_> = matrix.keys().cloned().collect();
+    let start = Instant::now();
+    let mut round_trips: Vec<Duration> = Vec::new();
+    let mut good = 0;
+    loop {
+        let round = sample(&world.members, &cells, waits::PROBE_AT_MOST).await;
+        let wrong = |(cell, seen): &(&_, &Observation)| {
+            matrix.get(cell).is_some_and(|expected| expected.scored && profile.asserts(expected.level))
+                && !seen.verdict.satisfies(true)
+        };
+        let missing: Vec<_> = round.cells.iter().filter(wrong).collect();
+        if missing.is_empty() {
+            good += 1;
+            round_trips.extend(round.cells.values().filter_map(|seen| seen.rtt));
+        } else {
+            good = 0;
+            round_trips.clear();
+        }
+        if good == ROUNDS {
+            let p99 = percentile_99(&mut round_trips);
+            let timeout = waits::probe_timeout(p99);
+            return Ok(Control { rtt_p99_us: p99.as_micros() as u64, timeout_ms: timeout.as_millis() as u64 });
+        }
+        if start.elapsed() > waits::CONTROL_PASSES.limit {
+            let shown = missing.iter().take(4).map(|(cell, seen)| {
+                let detail = seen.evidence.detail.as_deref().unwrap_or("no detail");
+                format!("{} → {} {} {} ({detail})", cell.from, cell.to, cell.traffic, seen.verdict)
+            });
+            return Err(format!(
+                "positive control: {} of {} cells are not allowed although no policy is there (N1), for {}: {}",
+                missing.len(),
+                cells.len(),
+                waits::CONTROL_PASSES,
+                shown.collect::<Vec<_>>().join("; ")
+            ));
+        }
+    }
+}
+
+fn percentile_99(round_trips: &mut [Duration]) -> Duration {
+    round_trips.sort();
+    let index = (round_trips.len() * 99).div_ceil(100).saturating_sub(1);
+    round_trips.get(index).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentile_is_the_nearest_rank() {
+        let mut hundred: Vec<_> = (1..=100).rev().map(Duration::from_micros).collect();
+        assert_eq!(percentile_99(&mut hundred), Duration::from_micros(99));
+        assert_eq!(percentile_99(&mut [Duration::from_micros(7)]), Duration::from_micros(7));
+        assert_eq!(percentile_99(&mut []), Duration::ZERO);
+    }
+}

@@ -1,0 +1,92 @@
+//! Logs that a case follows, as a person does with `kubectl logs -f`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{AsyncBufReadExt, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
+use tokio::task::AbortHandle;
+
+use super::Profile;
+use crate::cluster::Cluster;
+use crate::plan::{LogOutcome, LogWatch};
+use crate::report::{LogReport, Status};
+use crate::world::World;
+
+/// The followed logs of a case, by name; they end with it.
+pub(super) struct FollowedLogs {
+    followed: BTreeMap<String, (LogWatch, Arc<AtomicU64>)>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl FollowedLogs {
+    /// Starts to follow, from now on.
+    pub(super) fn follow(cluster: &Cluster, world: &World, watches: &[LogWatch]) -> Self {
+        let mut logs = FollowedLogs { followed: BTreeMap::new(), tasks: Vec::new() };
+        for watch in watches {
+            let namespace = world.bindings.namespaces.get(&watch.cell.from.namespace).cloned().unwrap_or_default();
+            let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+            let lines = Arc::new(AtomicU64::new(0));
+            let task = tokio::spawn(count(pods, watch.cell.from.name.clone(), lines.clone()));
+            logs.tasks.push(task.abort_handle());
+            logs.followed.insert(watch.name.clone(), (watch.clone(), lines));
+        }
+        logs
+    }
+
+    /// How many lines each has shown so far.
+    pub(super) fn read(&self) -> BTreeMap<String, u64> {
+        self.followed.iter().map(|(name, (_, lines))| (name.clone(), lines.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Whether one of them did between two readings what the step asks.
+    pub(super) fn judge(
+        &self,
+        name: &str,
+        wanted: LogOutcome,
+        readings: (&BTreeMap<String, u64>, &BTreeMap<String, u64>),
+        profile: Profile,
+    ) -> Option<LogReport> {
+        let (watch, _) = self.followed.get(name)?;
+        let count = |reading: &BTreeMap<String, u64>| reading.get(name).copied().unwrap_or_default();
+        let lines = count(readings.1).saturating_sub(count(readings.0));
+        let (expected, agrees) = match wanted {
+            LogOutcome::Grows => ("grows", lines > 0),
+            LogOutcome::Stops => ("stops", lines == 0),
+        };
+        Some(LogReport {
+            pod: watch.cell.from.to_string(),
+            expected: expected.to_owned(),
+            lines,
+            status: if agrees { Status::Passed } else { Status::Failed },
+            asserted: profile.asserts(watch.level),
+        })
+    }
+}
+
+impl Drop for FollowedLogs {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Counts the lines of a pod's log from now on; a pod that is created again is followed again.
+async fn count(pods: Api<Pod>, pod: String, lines: Arc<AtomicU64>) {
+    let params = LogParams { follow: true, since_seconds: None, tail_lines: Some(0), ..LogParams::default() };
+    loop {
+        match pods.log_stream(&pod, &params).await {
+            Ok(stream) => {
+                let mut stream = stream.lines();
+                while let Some(Ok(_)) = stream.next().await {
+                    lines.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err(error) => tracing::debug!(pod, %error, "following a log"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

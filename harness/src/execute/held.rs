@@ -1,0 +1,127 @@
+//! Connections that a case keeps open across its steps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use netpol_wire::{Answer, Call, Held, HeldState, Hold as OpenHold, Token};
+
+use super::Profile;
+use crate::plan::{HeldOutcome, Hold, Traffic};
+use crate::report::{HeldReport, Status};
+use crate::waits;
+use crate::world::World;
+
+/// The open connections of a case, by name.
+#[derive(Default)]
+pub(super) struct HeldConnections {
+    open: BTreeMap<String, (Hold, Token)>,
+}
+
+/// The numbers of every held connection at one moment.
+pub(super) type Readings = BTreeMap<String, Held>;
+
+impl HeldConnections {
+    /// Opens those that are due after step `after` (none: before the first).
+    ///
+    /// # Errors
+    /// In words: which one could not be opened.
+    pub(super) async fn open(&mut self, world: &World, holds: &[Hold], after: Option<usize>) -> Result<(), String> {
+        for hold in holds.iter().filter(|hold| hold.after == after) {
+            let cannot = |why: &str| format!("held connection '{}' could not be opened: {why}", hold.name);
+            let Traffic::Tcp(port) = hold.cell.traffic else { return Err(cannot("it is not TCP")) };
+            let (Some(from), Some(to)) = (world.members.get(&hold.cell.from), world.members.get(&hold.cell.to)) else {
+                return Err(cannot("one of its pods is not there"));
+            };
+            let Some(address) = to.bound.ips.first() else { return Err(cannot("its receiver has no address")) };
+            let n = from.token();
+            let call = Call::Hold(OpenHold {
+                n,
+                to: *address,
+                port,
+                interval_ms: waits::HEARTBEAT.as_millis() as u32,
+                timeout_ms: waits::PROBE_AT_MOST.as_millis() as u32,
+            });
+            let answers = from.session.ask(call).await.map_err(|error| cannot(&error.to_string()))?;
+            match answers.first() {
+                Some(Answer::Held(held)) if held.iter().any(|held| held.state == HeldState::Open) => {}
+                other => return Err(cannot(&format!("the agent says {other:?}"))),
+            }
+            self.open.insert(hold.name.clone(), (hold.clone(), n));
+        }
+        Ok(())
+    }
+
+    /// The numbers now.
+    pub(super) async fn read(&self, world: &World) -> Readings {
+        let mut readings = Readings::new();
+        for (name, (hold, token)) in &self.open {
+            let Some(member) = world.members.get(&hold.cell.from) else { continue };
+            let answers = member.session.ask(Call::Held(vec![*token])).await.unwrap_or_default();
+            let mut held = answers.into_iter().flat_map(|answer| match answer {
+                Answer::Held(held) => held,
+                _ => Vec::new(),
+            });
+            if let Some(held) = held.find(|held| held.n == *token) {
+                readings.insert(name.clone(), held);
+            }
+        }
+        readings
+    }
+
+    /// Closes them.
+    pub(super) async fn release(&self, world: &World) {
+        for (hold, token) in self.open.values() {
+            if let Some(member) = world.members.get(&hold.cell.from) {
+                member.session.ask(Call::Release(vec![*token])).await.ok();
+            }
+        }
+    }
+
+    /// What became of one of them between two readings, which lie at least `window` apart.
+    pub(super) fn judge(
+        &self,
+        name: &str,
+        wanted: HeldOutcome,
+        readings: (&Readings, &Readings),
+        window: Duration,
+        profile: Profile,
+    ) -> Option<HeldReport> {
+        let (hold, _) = self.open.get(name)?;
+        let before = readings.0.get(name).map_or(0, |held| held.echoed);
+        let after = readings.1.get(name);
+        let echoed = after.map_or(0, |held| held.echoed.saturating_sub(before));
+        let due = (window.as_millis() / waits::HEARTBEAT.as_millis()) as u64;
+        // A third of the heartbeats that are due is life; TCP retransmits what a busy machine delays.
+        let alive = after.is_some_and(|held| held.state == HeldState::Open) && echoed > due / 3;
+        let (observed, known) = match after.map(|held| held.state) {
+            _ if alive => ("survived", true),
+            Some(HeldState::Open) if echoed == 0 => ("cut: open, and silent", true),
+            Some(HeldState::Open) => ("halting", true),
+            Some(HeldState::Reset) => ("cut: reset", true),
+            Some(HeldState::Closed) => ("cut: closed", true),
+            Some(HeldState::Refused | HeldState::Unknown) | None => ("unknown to its agent", false),
+        };
+        let asserted = wanted != HeldOutcome::Reported && profile.asserts(hold.level);
+        let agrees = match wanted {
+            HeldOutcome::Survives => alive,
+            HeldOutcome::Cut => known && echoed == 0,
+            HeldOutcome::Reported => true,
+        };
+        let status = match (agrees, known) {
+            (true, _) => Status::Passed,
+            (false, true) => Status::Failed,
+            (false, false) => Status::NotMeasured,
+        };
+        Some(HeldReport {
+            name: name.to_owned(),
+            connection: format!("{} → {} {}", hold.cell.from, hold.cell.to, hold.cell.traffic),
+            expected: format!("{wanted:?}").to_lowercase(),
+            observed: observed.to_owned(),
+            status,
+            asserted,
+            heartbeats: echoed,
+            unanswered: after.map_or(0, |held| held.sent.saturating_sub(held.echoed)),
+            longest_gap_ms: after.map_or(0.0, |held| held.longest_gap_us as f64 / 1000.0),
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Carrying out cases: act, wait for the barrier, agree, settle.
+
+mod case;
+mod control;
+mod followed_logs;
+mod held;
+mod settle;
+mod step;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::cluster::Cluster;
+use crate::plan::{Case, Level};
+use crate::report::{CaseReport, StepReport};
+
+pub use case::{not_begun, run_case};
+
+/// Which levels a run asserts; the rest it reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// What the specification says: core and extended.
+    Conformance,
+    /// Also level `stateful`: ping and established connections as Calico and the walkthrough show them.
+    Full,
+}
+
+impl Profile {
+    /// Whether an expectation of this level is asserted.
+    pub fn asserts(self, level: Level) -> bool {
+        match level {
+            Level::Core | Level::Extended => true,
+            Level::Stateful => self == Profile::Full,
+            Level::Observed => false,
+        }
+    }
+}
+
+/// What all cases of a run share.
+pub struct Context {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Which levels are asserted.
+    pub profile: Profile,
+    /// A pause between steps, for people who watch.
+    pub pace: Duration,
+    /// Where news goes.
+    pub news: mpsc::UnboundedSender<News>,
+    /// How the target is named in a command that runs a case again.
+    pub target: String,
+    /// How long held connections are watched at least after a change: some engines cut late.
+    pub hold_at_least: Duration,
+    slowest: Mutex<Duration>,
+}
+
+/// What has just happened.
+pub enum News {
+    /// A case has a world and begins.
+    Began(Box<Case>),
+    /// A step was judged.
+    Step {
+        /// The case's id.
+        case: String,
+        /// What it found.
+        step: Box<StepReport>,
+    },
+    /// A case is over.
+    Ended(Box<CaseReport>),
+}
+
+impl Context {
+    /// What all cases of a run share.
+    pub fn new(cluster: Cluster, profile: Profile, target: String, news: mpsc::UnboundedSender<News>) -> Self {
+        let (pace, hold_at_least) = (Duration::ZERO, Duration::ZERO);
+        Context { cluster, profile, pace, news, target, hold_at_least, slowest: Mutex::default() }
+    }
+
+    /// Remembers a convergence, and returns the slowest of this run so far.
+    fn slowest_convergence(&self, this: Duration) -> Duration {
+        let mut slowest = self.slowest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *slowest = this.max(*slowest);
+        *slowest
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody listens any more when the run was interrupted.
+        self.news.send(news).ok();
+    }
+}

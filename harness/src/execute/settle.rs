@@ -1,0 +1,118 @@
+//! Agreeing and settling: rounds until the matrix agrees with what is expected, then more rounds while it must go on agreeing.
+//!
+//! The loss rule is asymmetric. One success on a denied cell is a leak, at once. An allowed cell fails only if a second probe
+//! with a fresh tuple and twice the timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
+//! quarter of the timeout is discarded, counted and sampled again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Profile;
+use crate::plan::{Cell, Matrix};
+use crate::probe::{Observation, Round, sample};
+use crate::waits;
+use crate::world::World;
+
+/// A matrix under observation.
+pub(super) struct Watch<'a> {
+    world: &'a World,
+    expected: &'a Matrix,
+    cells: BTreeSet<Cell>,
+    profile: Profile,
+    timeout: Duration,
+    /// By cell: the observation that decided, which is the last one, or the first wrong one of the settle window.
+    pub decided: BTreeMap<Cell, Observation>,
+    /// Rounds judged.
+    pub rounds: u32,
+    /// Rounds discarded.
+    pub discarded: u32,
+    /// Single losses.
+    pub losses: u32,
+}
+
+/// No round could be judged: agents were late every time.
+#[derive(Debug)]
+pub(super) struct AlwaysLate;
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(world: &'a World, expected: &'a Matrix, profile: Profile, timeout: Duration) -> Self {
+        let cells = expected.keys().cloned().collect();
+        let decided = BTreeMap::new();
+        Watch { world, expected, cells, profile, timeout, decided, rounds: 0, discarded: 0, losses: 0 }
+    }
+
+    /// Samples until everything asserted agrees, for `limit` at most; when the first agreeing round was sent.
+    pub(super) async fn agree(&mut self, limit: Duration) -> Result<Option<Instant>, AlwaysLate> {
+        let start = Instant::now();
+        loop {
+            let sent = Instant::now();
+            let round = self.round().await?;
+            let agrees = round.cells.iter().all(|(cell, seen)| !self.is_wrong(cell, seen));
+            self.decided = round.cells;
+            if agrees {
+                return Ok(Some(sent));
+            }
+            if start.elapsed() >= limit {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Samples for `window`; a cell that was wrong once stays wrong.
+    pub(super) async fn settle(&mut self, window: Duration) -> Result<(), AlwaysLate> {
+        let start = Instant::now();
+        while start.elapsed() < window {
+            let round = self.round().await?;
+            for (cell, seen) in round.cells {
+                let stays = self.decided.get(&cell).is_some_and(|decided| self.is_wrong(&cell, decided));
+                if !stays {
+                    self.decided.insert(cell, seen);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One round that no agent spoiled, with its losses probed a second time.
+    async fn round(&mut self) -> Result<Round, AlwaysLate> {
+        let mut round = self.undelayed(&self.cells.clone(), self.timeout).await?;
+        self.rounds += 1;
+        let lost: BTreeSet<Cell> =
+            round.cells.iter().filter(|(cell, seen)| self.is_lost(cell, seen)).map(|(cell, _)| cell.clone()).collect();
+        if !lost.is_empty() {
+            let second = self.undelayed(&lost, (self.timeout * 2).min(waits::PROBE_AT_MOST)).await?;
+            for (cell, seen) in second.cells {
+                if seen.verdict.satisfies(true) {
+                    self.losses += 1;
+                }
+                round.cells.insert(cell, seen);
+            }
+        }
+        Ok(round)
+    }
+
+    async fn undelayed(&mut self, cells: &BTreeSet<Cell>, timeout: Duration) -> Result<Round, AlwaysLate> {
+        for _ in 0..waits::DISCARDS_IN_A_ROW {
+            let round = sample(&self.world.members, cells, timeout).await;
+            if round.late <= timeout / 4 {
+                return Ok(round);
+            }
+            self.discarded += 1;
+        }
+        Err(AlwaysLate)
+    }
+
+    /// Whether an allowed cell got no answer.
+    fn is_lost(&self, cell: &Cell, seen: &Observation) -> bool {
+        self.expected.get(cell).is_some_and(|expected| expected.allowed && !seen.verdict.satisfies(true))
+    }
+
+    /// Whether an asserted cell is not as expected.
+    fn is_wrong(&self, cell: &Cell, seen: &Observation) -> bool {
+        self.expected.get(cell).is_some_and(|expected| {
+            expected.scored && self.profile.asserts(expected.level) && !seen.verdict.satisfies(expected.allowed)
+        })
+    }
+}

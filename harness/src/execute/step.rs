@@ -1,0 +1,258 @@
+//! One step: act, wait for the barrier, agree, settle, and judge what was measured.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Context;
+use super::followed_logs::FollowedLogs;
+use super::held::HeldConnections;
+use super::settle::{AlwaysLate, Watch};
+use crate::plan::{Action, Case, Level, Matrix, Rehearsal, Step};
+use crate::report::{CellReport, Expectation, HeldReport, LogReport, Status, StepReport};
+use crate::waits;
+use crate::world::{Followed, World, WorldError};
+
+/// What the steps of a case share.
+pub(super) struct Stage<'a> {
+    pub(super) context: &'a Context,
+    pub(super) case: &'a Case,
+    pub(super) rehearsal: Rehearsal,
+    pub(super) held: HeldConnections,
+    pub(super) logs: FollowedLogs,
+    /// The probes' timeout.
+    pub(super) timeout: Duration,
+}
+
+impl Stage<'_> {
+    /// Carries out step `index`.
+    pub(super) async fn step(&mut self, world: &mut World, index: usize) -> StepReport {
+        let step = &self.case.steps[index];
+        let mut report = empty(step);
+        let start = Instant::now();
+        if let Err(problems) = self.act(world, index).await {
+            report.status = Status::NotMeasured;
+            report.problems = problems;
+            return report;
+        }
+        let expected = match self.rehearsal.expect(index) {
+            Ok(expected) => expected,
+            Err(disagreements) => {
+                report.status = Status::NotMeasured;
+                report.problems = disagreements
+                    .iter()
+                    .map(|found| format!("with this cluster's addresses the suite and the oracle disagree: {found:?}"))
+                    .collect();
+                return report;
+            }
+        };
+        self.barrier(world, &mut report).await;
+        let watched = self.watch(world, step, &expected, start, &mut report).await;
+        report.status = verdict(&report);
+        if let Err(AlwaysLate) = watched {
+            report.status = report.status.max(Status::NotMeasured);
+            report.problems.push(format!(
+                "agents were late in {} rounds in a row: this machine is too busy to judge; run fewer cases at once (--parallel 1)",
+                waits::DISCARDS_IN_A_ROW
+            ));
+        }
+        report
+    }
+
+    /// Carries out the step's actions, on the oracle's cluster and on the real one.
+    async fn act(&mut self, world: &mut World, index: usize) -> Result<(), Vec<String>> {
+        let words = |problems: Vec<crate::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let actions = self.rehearsal.perform(index, &world.bindings).map_err(words)?;
+        for action in actions {
+            self.perform(world, action).await.map_err(|error| vec![error])?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, world: &mut World, action: Action) -> Result<(), String> {
+        let objects = &self.context.cluster.objects;
+        let in_words = |error: WorldError| error.to_string();
+        let done = match action {
+            Action::Apply(object) => {
+                world.altered |= object["kind"] != "NetworkPolicy";
+                objects.apply(&object).await
+            }
+            Action::Rejected { object, field, cause } => objects.must_be_rejected(&object, &field, &cause).await,
+            Action::Delete { kind, name, namespace } => {
+                world.altered |= kind != "NetworkPolicy";
+                objects.delete(&kind, &name, namespace.as_deref()).await
+            }
+            Action::Patch { kind, name, namespace, patch } => {
+                world.altered |= kind != "NetworkPolicy";
+                objects.patch(&kind, &name, namespace.as_deref(), &patch).await
+            }
+            Action::Recreate(pods) => {
+                world.recreate(&pods).await.map_err(in_words)?;
+                self.rehearsal.rebind(&world.bindings);
+                Ok(())
+            }
+            Action::RestartEnforcer => return world.restart_enforcer().await.map_err(in_words),
+            // The only named wait is the barrier, which every step has.
+            Action::Wait(_) => Ok(()),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Waits until every node's canary has followed. A cluster that follows no policy at all is not waited for.
+    async fn barrier(&self, world: &World, report: &mut StepReport) {
+        if !world.enforced {
+            return;
+        }
+        match world.canary.open(&self.context.cluster.objects).await {
+            Ok(followed) => self.note(followed, "open", report),
+            Err(error) => report.problems.push(error.to_string()),
+        }
+    }
+
+    fn note(&self, followed: Followed, flip: &str, report: &mut StepReport) {
+        self.context.slowest_convergence(followed.slowest());
+        for node in &followed.missing {
+            report.problems.push(format!(
+                "the canary on node {node} did not {flip} within {}: its engine does not follow policies",
+                waits::CANARY_FOLLOWS
+            ));
+        }
+        for (node, after) in followed.after {
+            let slowest = report.canary_ms.entry(node).or_default();
+            *slowest = slowest.max(after.as_secs_f64() * 1000.0);
+        }
+    }
+
+    async fn watch(
+        &self,
+        world: &World,
+        step: &Step,
+        expected: &Matrix,
+        start: Instant,
+        report: &mut StepReport,
+    ) -> Result<(), AlwaysLate> {
+        let mut watch = Watch::new(world, expected, self.context.profile, self.timeout);
+        let limit = if world.enforced { waits::MATRIX_AGREES.limit } else { Duration::ZERO };
+        let agreed = watch.agree(limit).await;
+        let watched = match agreed {
+            Ok(Some(sent)) => {
+                let after = sent.saturating_duration_since(start);
+                report.agreed_after_ms = Some(after.as_secs_f64() * 1000.0);
+                let slowest = self.context.slowest_convergence(Duration::ZERO);
+                self.settle(world, step, waits::settle_window(slowest), &mut watch, report).await
+            }
+            // Nothing can settle; what is held and logged is still worth a look.
+            Ok(None) => self.settle(world, step, waits::SETTLE_AT_LEAST, &mut watch, report).await,
+            Err(late) => Err(late),
+        };
+        (report.rounds, report.discarded, report.losses) = (watch.rounds, watch.discarded, watch.losses);
+        report.cells = cells(&watch, expected, self.context);
+        watched
+    }
+
+    /// Watches the matrix, the held connections and the logs for a window, and closes the canaries for the next step meanwhile.
+    async fn settle(
+        &self,
+        world: &World,
+        step: &Step,
+        window: Duration,
+        watch: &mut Watch<'_>,
+        report: &mut StepReport,
+    ) -> Result<(), AlwaysLate> {
+        let window = if step.held.is_empty() { window } else { window.max(self.context.hold_at_least) };
+        let before = (self.held.read(world).await, self.logs.read());
+        let start = Instant::now();
+        let arm = async {
+            match world.enforced {
+                true => Some(world.canary.arm(&self.context.cluster.objects).await),
+                false => None,
+            }
+        };
+        let (settled, armed) = futures::join!(watch.settle(window), arm);
+        let settled_for = start.elapsed();
+        let after = (self.held.read(world).await, self.logs.read());
+        report.settled_ms = settled_for.as_secs_f64() * 1000.0;
+        match armed {
+            Some(Ok(followed)) => self.note(followed, "close", report),
+            Some(Err(error)) => report.problems.push(error.to_string()),
+            None => {}
+        }
+        let profile = self.context.profile;
+        let held = step
+            .held
+            .iter()
+            .filter_map(|(name, wanted)| self.held.judge(name, *wanted, (&before.0, &after.0), settled_for, profile));
+        report.held = held.collect();
+        let logs = step
+            .logs
+            .iter()
+            .filter_map(|(name, wanted)| self.logs.judge(name, *wanted, (&before.1, &after.1), profile));
+        report.logs = logs.collect();
+        // An expectation that was recorded and never evaluated is a failure.
+        if report.held.len() + report.logs.len() < step.held.len() + step.logs.len() {
+            report.problems.push("a held connection or a log that this step asks about was never opened".into());
+        }
+        settled
+    }
+}
+
+fn cells(watch: &Watch<'_>, expected: &Matrix, context: &Context) -> Vec<CellReport> {
+    let cell = |(cell, expected): (&crate::plan::Cell, &crate::plan::Expected)| {
+        let seen = watch.decided.get(cell);
+        let observed = seen.map_or(crate::probe::Verdict::NotMeasured, |seen| seen.verdict);
+        let status = match (observed.satisfies(expected.allowed), observed.is_measured()) {
+            (true, _) => Status::Passed,
+            (false, true) => Status::Failed,
+            (false, false) => Status::NotMeasured,
+        };
+        CellReport {
+            from: cell.from.to_string(),
+            to: cell.to.to_string(),
+            probe: cell.traffic.to_string(),
+            level: level(expected.level).to_owned(),
+            asserted: expected.scored && context.profile.asserts(expected.level),
+            expected: if expected.allowed { Expectation::Allowed } else { Expectation::Denied },
+            observed,
+            status,
+            reason: expected.reason.clone(),
+            evidence: seen.filter(|_| status != Status::Passed).map(|seen| format!("{:?}", seen.evidence)),
+        }
+    };
+    expected.iter().map(cell).collect()
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Core => "core",
+        Level::Extended => "extended",
+        Level::Stateful => "stateful",
+        Level::Observed => "observed",
+    }
+}
+
+/// The worst of everything that this step asserts, problems beside the cells included.
+fn verdict(report: &StepReport) -> Status {
+    let cells = report.cells.iter().filter(|cell| cell.asserted).map(|cell| cell.status);
+    let held = report.held.iter().filter(|held: &&HeldReport| held.asserted).map(|held| held.status);
+    let logs = report.logs.iter().filter(|log: &&LogReport| log.asserted).map(|log| log.status);
+    let problems = report.problems.first().map(|_| Status::Failed);
+    cells.chain(held).chain(logs).chain(problems).max().unwrap_or(Status::NotMeasured)
+}
+
+fn empty(step: &Step) -> StepReport {
+    StepReport {
+        name: step.name.clone(),
+        status: Status::NotMeasured,
+        cells: Vec::new(),
+        held: Vec::new(),
+        logs: Vec::new(),
+        problems: Vec::new(),
+        canary_ms: BTreeMap::new(),
+        agreed_after_ms: None,
+        settled_ms: 0.0,
+        rounds: 0,
+        discarded: 0,
+        losses: 0,
+    }
+}

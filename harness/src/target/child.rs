@@ -1,0 +1,88 @@
+//! The child that keeps a target up.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{self, ChildStdin, Command};
+
+use super::Up;
+
+/// A target that is up for as long as this lives.
+pub struct Child {
+    process: process::Child,
+    lifeline: Option<ChildStdin>,
+}
+
+/// Why a target did not come up.
+#[derive(Debug, Error)]
+pub enum ChildError {
+    /// Our own executable could not be started.
+    #[error("cannot start '{command}': {cause}")]
+    Start {
+        /// The command.
+        command: String,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+    /// It ended before the cluster stood; its own words are on stderr.
+    #[error("'{command}' ended before the cluster stood ({status})")]
+    Ended {
+        /// The command.
+        command: String,
+        /// How.
+        status: ExitStatus,
+    },
+    /// It said something else than the line of the contract.
+    #[error("'{command}' printed '{line}' instead of one line of JSON")]
+    Line {
+        /// The command.
+        command: String,
+        /// What it printed.
+        line: String,
+    },
+}
+
+impl Child {
+    /// Starts `netpol target up` with these arguments and waits until the cluster stands.
+    ///
+    /// # Errors
+    /// [`ChildError`]
+    pub async fn start(arguments: Vec<OsString>) -> Result<(Self, Up), ChildError> {
+        let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+        let command = format!("netpol target up {}", words.join(" "));
+        let cannot = |cause| ChildError::Start { command: command.clone(), cause };
+        let executable = std::env::current_exe().map_err(cannot)?;
+        let mut process = Command::new(executable)
+            .args(["target", "up"])
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A terminal's ^C goes to the whole process group; the child ends by its stdin, when we have finished with it.
+            .process_group(0)
+            .spawn()
+            .map_err(cannot)?;
+        let lifeline = process.stdin.take();
+        let mut line = String::new();
+        if let Some(stdout) = process.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).await.map_err(cannot)?;
+        }
+        if line.is_empty() {
+            let status = process.wait().await.map_err(cannot)?;
+            return Err(ChildError::Ended { command, status });
+        }
+        let up = serde_json::from_str(&line).map_err(|_| ChildError::Line { command, line: line.trim().to_owned() })?;
+        Ok((Child { process, lifeline }, up))
+    }
+
+    /// Lets it remove what it made, and waits for that.
+    ///
+    /// # Errors
+    /// When the child cannot be waited for.
+    pub async fn end(mut self) -> io::Result<ExitStatus> {
+        drop(self.lifeline.take());
+        self.process.wait().await
+    }
+}

@@ -1,0 +1,148 @@
+//! A world's first moments: namespaces, pods wave by wave, streams, canaries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Api, ResourceExt};
+use serde_json::to_value;
+
+use super::pods::until_running;
+use super::{Canary, World, WorldError};
+use crate::cluster::{Cluster, ObjectError, ReadyNode};
+use crate::plan::{Bindings, BoundPod, PodRef, Topology};
+use crate::probe::{Member, Session};
+use crate::topology::{bind_pod, waves};
+
+/// The image's name in topologies; the real one takes its place.
+const IMAGE: &str = "netpol";
+
+impl World {
+    /// Boots world `number` of a run.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn boot(cluster: &Cluster, number: u32, topology: &Topology) -> Result<World, WorldError> {
+        let nodes = place(topology, &cluster.nodes)?;
+        let mut bindings = Bindings::default();
+        for namespace in &topology.namespaces {
+            let logical = namespace.name_any();
+            bindings.namespaces.insert(logical.clone(), create_namespace(cluster, number, &logical, namespace).await?);
+        }
+        let canary = create_namespace(cluster, number, "canary", &Namespace::default()).await?;
+        let used: BTreeSet<_> = nodes.values().cloned().collect();
+        let (canary, started) = futures::join!(
+            Canary::boot(cluster, number, canary, &used),
+            start_all(cluster, number, topology, &nodes, &mut bindings),
+        );
+        let (members, mut canary) = (started?, canary?);
+        let enforced = canary.arm_first(&cluster.objects).await?;
+        let (cluster, topology) = (cluster.clone(), topology.clone());
+        Ok(World { number, topology, bindings, members, canary, altered: false, enforced, nodes, cluster })
+    }
+}
+
+/// Every pod on a node: slots go round the nodes in order.
+fn place(topology: &Topology, nodes: &[ReadyNode]) -> Result<BTreeMap<PodRef, String>, WorldError> {
+    if nodes.is_empty() {
+        return Err(WorldError::NoNodes);
+    }
+    let slots: BTreeSet<_> = topology.slots.values().collect();
+    let of_slot: BTreeMap<_, _> =
+        slots.into_iter().enumerate().map(|(index, slot)| (slot, &nodes[index % nodes.len()].name)).collect();
+    let node = |pod| topology.slots.get(pod).and_then(|slot| of_slot.get(slot)).map_or(&nodes[0].name, |name| name);
+    Ok(topology.pods.keys().map(|pod| (pod.clone(), node(pod).clone())).collect())
+}
+
+async fn create_namespace(
+    cluster: &Cluster,
+    number: u32,
+    logical: &str,
+    template: &Namespace,
+) -> Result<String, WorldError> {
+    let real = format!("{logical}-{}-{number}", cluster.run);
+    let mut namespace = template.clone();
+    namespace.metadata.name = Some(real.clone());
+    let labels = namespace.labels_mut();
+    labels.insert("netpol.dev/run".into(), cluster.run.clone());
+    labels.insert("netpol.dev/world".into(), number.to_string());
+    labels.insert("netpol.dev/namespace".into(), logical.to_owned());
+    cluster.objects.apply(&typed(&namespace)?).await?;
+    Ok(real)
+}
+
+async fn start_all(
+    cluster: &Cluster,
+    number: u32,
+    topology: &Topology,
+    nodes: &BTreeMap<PodRef, String>,
+    bindings: &mut Bindings,
+) -> Result<BTreeMap<PodRef, Member>, WorldError> {
+    for wave in waves(topology) {
+        let bound = start(cluster, number, topology, nodes, bindings, &wave).await?;
+        bindings.pods.extend(bound);
+    }
+    open_sessions(cluster, bindings, &bindings.pods).await
+}
+
+/// Creates pods of a topology and waits until they run.
+pub(super) async fn start(
+    cluster: &Cluster,
+    number: u32,
+    topology: &Topology,
+    nodes: &BTreeMap<PodRef, String>,
+    bindings: &Bindings,
+    pods: &[PodRef],
+) -> Result<BTreeMap<PodRef, BoundPod>, WorldError> {
+    let mut real = BTreeMap::new();
+    for pod in pods {
+        let node = nodes.get(pod).cloned().unwrap_or_default();
+        let manifest = bind_pod(topology, pod, bindings).map_err(WorldError::Placeholders)?;
+        let namespace = manifest.namespace().unwrap_or_default();
+        create_pod(cluster, number, manifest, &node).await?;
+        real.insert((namespace, pod.name.clone()), (pod.clone(), node));
+    }
+    let mut running = until_running(cluster, number, &real.keys().cloned().collect()).await?;
+    let bind = |(name, (pod, node)): ((String, String), (PodRef, String))| {
+        let ips = running.remove(&name).unwrap_or_default();
+        let node_ips = cluster.nodes.iter().find(|ready| ready.name == node).map(|ready| ready.ips.clone());
+        (pod, BoundPod { ips, node, node_ips: node_ips.unwrap_or_default() })
+    };
+    Ok(real.into_iter().map(bind).collect())
+}
+
+/// Creates a pod on a node, with the run's labels and the real image.
+pub(super) async fn create_pod(cluster: &Cluster, number: u32, mut pod: Pod, node: &str) -> Result<(), WorldError> {
+    let labels = pod.labels_mut();
+    labels.insert("netpol.dev/run".into(), cluster.run.clone());
+    labels.insert("netpol.dev/world".into(), number.to_string());
+    if let Some(spec) = &mut pod.spec {
+        spec.node_name = Some(node.to_owned());
+        for container in &mut spec.containers {
+            if container.image.as_deref() == Some(IMAGE) {
+                container.image = Some(cluster.image.clone());
+            }
+        }
+    }
+    Ok(cluster.objects.apply(&typed(&pod)?).await?)
+}
+
+/// A stream to every pod's agent.
+pub(super) async fn open_sessions(
+    cluster: &Cluster,
+    bindings: &Bindings,
+    pods: &BTreeMap<PodRef, BoundPod>,
+) -> Result<BTreeMap<PodRef, Member>, WorldError> {
+    let opened = pods.iter().map(|(pod, bound)| async move {
+        let namespace = bindings.namespaces.get(&pod.namespace).cloned().unwrap_or_default();
+        let api = Api::namespaced(cluster.client.clone(), &namespace);
+        let session = Session::open(api, &namespace, &pod.name).await?;
+        Ok::<_, WorldError>((pod.clone(), Member::new(session, bound.clone())))
+    });
+    Ok(try_join_all(opened).await?.into_iter().collect())
+}
+
+/// An object as the API wants it: k8s-openapi writes apiVersion and kind itself.
+fn typed(object: &impl serde::Serialize) -> Result<serde_json::Value, WorldError> {
+    to_value(object).map_err(|error| WorldError::Object(ObjectError::Malformed(error)))
+}

@@ -1,0 +1,165 @@
+//! The barrier: a pair of pods per node whose policy is flipped after each change. When a node's canary follows, the engine there
+//! has read everything before it.
+//!
+//! Between steps the canary is closed; the barrier opens it, which shows within a round trip; while the step settles it is
+//! closed again, which takes a probe's whole timeout to see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::WorldError;
+use super::boot::{create_pod, open_sessions};
+use super::pods::until_running;
+use crate::cluster::{Cluster, ObjectError, Objects};
+use crate::plan::{Bindings, BoundPod, Cell, PodRef, Traffic};
+use crate::probe::{Member, Verdict, sample};
+use crate::waits::{self, Wait};
+
+const PORT: u16 = 8888;
+const LOGICAL: &str = "canary";
+
+/// A world's canaries: one source, and one target per node.
+pub struct Canary {
+    /// Their real namespace.
+    pub namespace: String,
+    members: BTreeMap<PodRef, Member>,
+    targets: BTreeMap<String, PodRef>,
+}
+
+/// Who followed a flip, and how soon.
+#[derive(Debug, Clone, Default)]
+pub struct Followed {
+    /// By node: from sending the policy to the first probe that showed it.
+    pub after: BTreeMap<String, Duration>,
+    /// Nodes that did not follow in time.
+    pub missing: BTreeSet<String>,
+}
+
+impl Followed {
+    /// The slowest node's latency.
+    pub fn slowest(&self) -> Duration {
+        self.after.values().max().copied().unwrap_or_default()
+    }
+}
+
+impl Canary {
+    /// Starts a source and a target per node.
+    pub(super) async fn boot(
+        cluster: &Cluster,
+        number: u32,
+        namespace: String,
+        nodes: &BTreeSet<String>,
+    ) -> Result<Self, WorldError> {
+        let source = PodRef { namespace: LOGICAL.into(), name: "source".into() };
+        let mut placed: BTreeMap<PodRef, String> =
+            nodes.first().map(|node| (source, node.clone())).into_iter().collect();
+        let mut targets = BTreeMap::new();
+        for (index, node) in nodes.iter().enumerate() {
+            let target = PodRef { namespace: LOGICAL.into(), name: format!("target-{}", index + 1) };
+            targets.insert(node.clone(), target.clone());
+            placed.insert(target, node.clone());
+        }
+        for (pod, node) in &placed {
+            create_pod(cluster, number, manifest(&namespace, pod)?, node).await?;
+        }
+        let names = placed.keys().map(|pod| (namespace.clone(), pod.name.clone())).collect();
+        let mut running = until_running(cluster, number, &names).await?;
+        let bound = placed.into_iter().map(|(pod, node)| {
+            let ips = running.remove(&(namespace.clone(), pod.name.clone())).unwrap_or_default();
+            (pod, BoundPod { ips, node, node_ips: Vec::new() })
+        });
+        let bound = bound.collect();
+        let bindings = Bindings { namespaces: [(LOGICAL.into(), namespace.clone())].into(), pods: BTreeMap::new() };
+        let members = open_sessions(cluster, &bindings, &bound).await?;
+        Ok(Canary { namespace, members, targets })
+    }
+
+    /// Closes the canaries for the first time: whether any node followed tells whether the cluster enforces policies at all (N65).
+    pub(super) async fn arm_first(&mut self, objects: &Objects) -> Result<bool, WorldError> {
+        Ok(!self.flip(objects, false, waits::ENFORCEMENT_SEEN).await?.after.is_empty())
+    }
+
+    /// Opens the canaries and waits until every node's has followed: the barrier.
+    ///
+    /// # Errors
+    /// [`ObjectError`] when the policy cannot be applied; nodes that do not follow are in [`Followed::missing`].
+    pub async fn open(&self, objects: &Objects) -> Result<Followed, ObjectError> {
+        self.flip(objects, true, waits::CANARY_FOLLOWS).await
+    }
+
+    /// Closes the canaries again, for the next barrier.
+    ///
+    /// # Errors
+    /// As [`Canary::open`].
+    pub async fn arm(&self, objects: &Objects) -> Result<Followed, ObjectError> {
+        self.flip(objects, false, waits::CANARY_FOLLOWS).await
+    }
+
+    async fn flip(&self, objects: &Objects, open: bool, wait: Wait) -> Result<Followed, ObjectError> {
+        let start = Instant::now();
+        objects.apply(&policy(&self.namespace, open)).await?;
+        let mut followed = Followed { after: BTreeMap::new(), missing: self.targets.keys().cloned().collect() };
+        let mut ticks = interval(waits::CANARY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = FuturesUnordered::new();
+        while !followed.missing.is_empty() && start.elapsed() < wait.limit {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let cells = followed.missing.iter().filter_map(|node| self.cell(node)).collect();
+                    rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
+                }
+                Some(round) = rounds.next() => {
+                    for (cell, seen) in round.cells {
+                        let node = self.targets.iter().find(|(_, target)| **target == cell.to).map(|(node, _)| node);
+                        // Unlike a verdict, a flip that shows one way is enough: the matrix is judged after it anyway.
+                        let shows = if open { seen.verdict == Verdict::Allowed } else { seen.verdict.satisfies(false) };
+                        if let Some(node) = node.filter(|_| shows) {
+                            let after = seen.sent.saturating_duration_since(start);
+                            let best = followed.after.entry(node.clone()).or_insert(after);
+                            *best = after.min(*best);
+                            followed.missing.remove(node);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(followed)
+    }
+
+    fn cell(&self, node: &str) -> Option<Cell> {
+        let source = PodRef { namespace: LOGICAL.into(), name: "source".into() };
+        self.targets.get(node).map(|target| Cell { from: source, to: target.clone(), traffic: Traffic::Tcp(PORT) })
+    }
+}
+
+fn policy(namespace: &str, open: bool) -> Value {
+    let ingress = if open { json!([{}]) } else { json!([]) };
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "canary", "namespace": namespace},
+        "spec": {"podSelector": {"matchLabels": {"netpol.dev/canary": "target"}}, "policyTypes": ["Ingress"], "ingress": ingress},
+    })
+}
+
+fn manifest(namespace: &str, pod: &PodRef) -> Result<Pod, WorldError> {
+    let role = pod.name.split('-').next().unwrap_or_default();
+    let manifest = json!({
+        "metadata": {"name": pod.name, "namespace": namespace, "labels": {"netpol.dev/canary": role}},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "agent",
+                "image": "netpol",
+                "args": ["agent", "server", "--port", PORT.to_string()],
+                "ports": [{"containerPort": PORT}],
+            }],
+        },
+    });
+    serde_json::from_value(manifest).map_err(|error| WorldError::Object(ObjectError::Malformed(error)))
+}

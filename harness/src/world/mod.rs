@@ -1,0 +1,152 @@
+//! A world: one topology's pods in namespaces of their own, with a stream to each, and canaries on its nodes. Cases run in worlds;
+//! no cell crosses two.
+
+mod boot;
+mod canary;
+mod pods;
+mod pool;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use thiserror::Error;
+
+use crate::Problem;
+use crate::cluster::{Cluster, ObjectError};
+use crate::plan::{Bindings, PodRef, Topology};
+use crate::probe::{Member, SessionError};
+use crate::waits::Wait;
+
+pub use canary::{Canary, Followed};
+pub use pool::{Lease, Pool};
+
+/// Why a world could not be made or kept.
+#[derive(Debug, Error)]
+pub enum WorldError {
+    /// No node takes pods.
+    #[error("the cluster has no node that is Ready and takes ordinary pods; look at: kubectl get nodes -o wide")]
+    NoNodes,
+    /// An object could not be created or deleted.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// Something did not happen in time.
+    #[error("waited {wait} for {what}; look at: kubectl {paste}")]
+    Late {
+        /// For what.
+        what: String,
+        /// How long.
+        wait: Wait,
+        /// A command that shows it.
+        paste: String,
+    },
+    /// The API server stopped answering.
+    #[error("{tried}: {cause}")]
+    Api {
+        /// What was tried.
+        tried: &'static str,
+        /// What came back.
+        cause: Box<kube::Error>,
+    },
+    /// An agent cannot be reached.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Nothing that could be restarted.
+    #[error(
+        "the step restarts the policy engine, but this cluster runs none that we know; look at: kubectl get pods -n kube-system"
+    )]
+    NoEngine,
+    /// A pod's placeholders have no value.
+    #[error("topology: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Placeholders(Vec<Problem>),
+}
+
+/// One topology's pods, running.
+pub struct World {
+    /// From 1; part of the namespaces' names.
+    pub number: u32,
+    /// What it was made from.
+    pub topology: Topology,
+    /// Where its pods are.
+    pub bindings: Bindings,
+    /// Its pods' agents.
+    pub members: BTreeMap<PodRef, Member>,
+    /// Tells when each node has read a change.
+    pub canary: Canary,
+    /// Whether a case has changed more than policies: such a world is not used again.
+    pub altered: bool,
+    /// Whether anything in this cluster followed the canary's first policy.
+    pub enforced: bool,
+    nodes: BTreeMap<PodRef, String>,
+    cluster: Cluster,
+}
+
+impl World {
+    /// Creates pods again under the same names; their addresses are new.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn recreate(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        self.altered = true;
+        for pod in pods {
+            self.members.remove(pod);
+            let namespace = self.bindings.namespaces.get(&pod.namespace).cloned().unwrap_or_default();
+            pods::delete_and_wait(&self.cluster, &namespace, &pod.name).await?;
+        }
+        let bound = boot::start(&self.cluster, self.number, &self.topology, &self.nodes, &self.bindings, pods).await?;
+        self.members.extend(boot::open_sessions(&self.cluster, &self.bindings, &bound).await?);
+        self.bindings.pods.extend(bound);
+        Ok(())
+    }
+
+    /// Deletes the policy engine's pods, as a person would: what looks after them starts new ones.
+    ///
+    /// # Errors
+    /// [`WorldError`], also where the plugin is not one whose pods we know.
+    pub async fn restart_enforcer(&self) -> Result<(), WorldError> {
+        let cause = |cause| WorldError::Api { tried: "restarting the policy engine", cause: Box::new(cause) };
+        let pods: Api<Pod> = Api::all(self.cluster.client.clone());
+        let plugin = self.cluster.plugin.as_ref().ok_or(WorldError::NoEngine)?;
+        let engine: Vec<_> = pods
+            .list(&ListParams::default())
+            .await
+            .map_err(cause)?
+            .items
+            .into_iter()
+            .filter(|pod| plugin.owns(&pod.name_any()))
+            .collect();
+        for pod in engine {
+            pods::delete_and_wait(&self.cluster, &pod.namespace().unwrap_or_default(), &pod.name_any()).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes every policy in the world's own namespaces, the canary's excepted.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn clear_policies(&self) -> Result<(), WorldError> {
+        for namespace in self.bindings.namespaces.values() {
+            let policies: Api<NetworkPolicy> = Api::namespaced(self.cluster.client.clone(), namespace);
+            policies
+                .delete_collection(&DeleteParams::default(), &ListParams::default())
+                .await
+                .map_err(|cause| WorldError::Api { tried: "deleting a case's policies", cause: Box::new(cause) })?;
+        }
+        Ok(())
+    }
+
+    /// Starts the deletion of the world's namespaces, and does not wait for its end.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn remove(self) -> Result<(), WorldError> {
+        let World { cluster, bindings, canary, .. } = self;
+        for namespace in bindings.namespaces.values().chain([&canary.namespace]) {
+            cluster.objects.delete("Namespace", namespace, None).await?;
+        }
+        Ok(())
+    }
+}
