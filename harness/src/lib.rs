@@ -1,15 +1,22 @@
 //! Load, plan, execute, judge, report.
 
+mod cli;
 pub mod cluster;
 pub mod execute;
+mod exit;
 pub mod plan;
 pub mod probe;
 mod problem;
+mod progress;
 pub mod report;
+mod run;
 pub mod suite;
 pub mod target;
 pub mod topology;
 pub mod waits;
 pub mod world;
 
+pub use cli::{Output, RunArgs};
+pub use exit::Exit;
 pub use problem::{Problem, Problems};
+pub use run::run;

@@ -59,6 +59,9 @@ pub const DISCARDS_IN_A_ROW: u32 = 20;
 /// Time between two heartbeats of a held connection.
 pub const HEARTBEAT: Duration = Duration::from_millis(50);
 
+/// How long held connections are watched on an engine that we do not know: some sweep them every 30 s.
+pub const SWEEP: Duration = Duration::from_secs(35);
+
 /// Waits that a suite may name in a step's `wait:`.
 pub const NAMED: &[Wait] = &[CANARY_FOLLOWS];
 

@@ -5,7 +5,11 @@ mod nodes;
 mod objects;
 mod plugin;
 
+use std::time::Duration;
+
 use kube::Client;
+
+use crate::waits;
 
 pub use client::{ClusterError, connect};
 pub use nodes::{ReadyNode, ready_nodes};
@@ -30,6 +34,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// How long a held connection must be watched to see that it is not cut late: not at all on engines that are known to judge at
+    /// once; some others sweep connections only every 30 s (N63).
+    pub fn hold_at_least(&self) -> Duration {
+        let known = self.plugin.as_ref().is_some_and(Plugin::judges_at_once);
+        if known || self.plugin.is_none() { Duration::ZERO } else { waits::SWEEP }
+    }
+
     /// Looks around in a cluster.
     ///
     /// # Errors

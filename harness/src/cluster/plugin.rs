@@ -18,6 +18,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// Whether it is known not to cut established connections some time after a change (N63).
+    pub fn judges_at_once(&self) -> bool {
+        matches!(self.prefix, "netpol-enforcer" | "calico-node")
+    }
+
     /// Whether a pod of this name belongs to the plugin.
     pub fn owns(&self, pod: &str) -> bool {
         pod.starts_with(self.prefix)

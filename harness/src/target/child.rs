@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{self, ChildStdin, Command};
 
 use super::Up;
+use crate::exit::Exit;
 
 /// A target that is up for as long as this lives.
 pub struct Child {
@@ -43,6 +44,18 @@ pub enum ChildError {
         /// What it printed.
         line: String,
     },
+}
+
+impl ChildError {
+    /// A child that refused its input has said so by its exit code; everything else is the environment's failure.
+    pub fn exit(&self) -> Exit {
+        match self {
+            ChildError::Ended { status, .. } if status.code() == Some(i32::from(Exit::BadInput.code())) => {
+                Exit::BadInput
+            }
+            _ => Exit::Environment,
+        }
+    }
 }
 
 impl Child {

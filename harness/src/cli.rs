@@ -1,0 +1,119 @@
+//! Arguments of `netpol run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::execute::Profile;
+use crate::target::Target;
+
+/// Runs conformance cases against a cluster and judges what was measured.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Exit codes: 0 all passed · 1 a verdict was wrong · 2 bad input · 3 the environment failed or something could not be \
+                        measured · 4 nothing was selected · 130 interrupted. 1 beats 3."
+)]
+pub struct RunArgs {
+    /// Globs on area/name; '*' does not cross '/'. All cases where there is none.
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// Where the cluster comes from: lab, or kubeconfig:FILE with an optional #CONTEXT.
+    #[arg(long, env = "NETPOL_TARGET", default_value = "lab", value_name = "TARGET")]
+    pub target: Target,
+    /// What enforces policies in the lab: builtin, none, or command:'prog --kubeconfig {kubeconfig} --node {node}'.
+    #[arg(long, value_name = "ENFORCER")]
+    pub enforcer: Option<String>,
+    /// The lab's worker nodes [default: 2].
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u32>,
+    /// Which levels are asserted; the others are reported [default: full in the lab, conformance elsewhere].
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
+    /// A folder of suites (AREA/NAME.yaml) instead of the embedded ones.
+    #[arg(long, value_name = "DIR")]
+    pub suites: Option<PathBuf>,
+    /// Shows what would be run, and runs nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Leaves everything in place at the end, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+    /// Stops after the first case that does not pass.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// A pause between steps, for people who watch, such as 5s; runs one case at a time.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub pace: Option<Duration>,
+    /// How many cases run at the same time, each in namespaces of its own [default: 4 in the lab, 2 elsewhere, 1 with --pace].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub parallel: Option<u32>,
+    /// How long held connections are watched at least [default: 35s on engines that we do not know to judge at once].
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub hold: Option<Duration>,
+    /// The image of the agent's pods, with this netpol as its entry point.
+    #[arg(long, default_value = "netpol", value_name = "REF")]
+    pub image: String,
+    /// A folder for report.json; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// What is printed on stdout.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// What is printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A matrix per step, for people.
+    Text,
+    /// The report as one JSON document, for machines.
+    Json,
+}
+
+impl RunArgs {
+    /// The profile given, or the target's own.
+    pub fn profile(&self) -> Profile {
+        let default = if self.target == Target::Lab { Profile::Full } else { Profile::Conformance };
+        self.profile.unwrap_or(default)
+    }
+
+    /// How many cases run at once.
+    pub fn lanes(&self) -> u32 {
+        let default = match (&self.target, self.pace) {
+            (_, Some(_)) => 1,
+            (Target::Lab, None) => 4,
+            (_, None) => 2,
+        };
+        self.parallel.unwrap_or(default)
+    }
+
+    /// The arguments of `netpol target up` for this run.
+    pub fn target_up(&self, run: &str) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![self.target.to_string().into()];
+        let mut add = |flag: &str, value: &str| arguments.extend([flag.into(), value.into()]);
+        if !(self.keep && self.target != Target::Lab) {
+            add("--run", run);
+        }
+        if let Some(enforcer) = &self.enforcer {
+            add("--enforcer", enforcer);
+        }
+        if let Some(nodes) = self.nodes {
+            add("--nodes", &nodes.to_string());
+        }
+        arguments
+    }
+
+    /// The flags that lead to the same target, for a command to paste.
+    pub fn target_flags(&self) -> String {
+        let mut flags = format!("--target {}", self.target);
+        if let Some(enforcer) = &self.enforcer {
+            flags.push_str(&format!(" --enforcer '{enforcer}'"));
+        }
+        if let Some(suites) = &self.suites {
+            flags.push_str(&format!(" --suites {}", suites.display()));
+        }
+        flags
+    }
+}

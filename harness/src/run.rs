@@ -1,0 +1,219 @@
+//! `netpol run`: load, plan, bring up the target, execute, report, clean up.
+
+use std::time::Instant;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::cli::{Output, RunArgs};
+use crate::cluster::{Cluster, connect};
+use crate::execute::{Context, News, not_begun, run_case};
+use crate::exit::Exit;
+use crate::plan::{self, Case, Plan};
+use crate::progress::Progress;
+use crate::report::{API_VERSION, CaseReport, Report, Status, terminal};
+use crate::suite::{self, Source};
+use crate::target::{Child, Target, Up};
+use crate::world::Pool;
+
+/// Runs the command, and prints its results.
+///
+/// # Errors
+/// What ends a run early, apart from bad suites: a target that does not come up, a report that cannot be written.
+pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    let plan = match read(&args) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(Exit::BadInput);
+        }
+    };
+    if plan.cases.is_empty() {
+        eprintln!("no case matches {}; 'netpol run --plan' lists them all", args.patterns.join(" "));
+        return Ok(Exit::NothingSelected);
+    }
+    if args.plan {
+        anstream::print!("{}", plan::describe(&plan));
+        return Ok(Exit::Passed);
+    }
+    if args.target != Target::Lab && (args.enforcer.is_some() || args.nodes.is_some()) {
+        eprintln!("--enforcer and --nodes belong to the lab; the target is {}", args.target);
+        return Ok(Exit::BadInput);
+    }
+    let id = run_id()?;
+    let start = Instant::now();
+    let progress = Progress::new();
+    progress.say(format!("bringing up {}", args.target));
+    let mut interrupted = Interrupts::listen()?;
+    let started = tokio::select! {
+        started = Child::start(args.target_up(&id)) => started,
+        () = interrupted.next() => return Ok(Exit::Interrupted),
+    };
+    let (child, up) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            progress.done();
+            eprintln!("{error}");
+            return Ok(error.exit());
+        }
+    };
+    let judged = tokio::select! {
+        judged = judge(&args, &plan, &up, &id, start, &progress) => judged.map(Some),
+        () = interrupted.next() => Ok(None),
+    };
+    progress.done();
+    let outcome = match judged {
+        Ok(Some(report)) => publish(&args, &report).map(|()| Exit::of(&report)),
+        Ok(None) => Ok(Exit::Interrupted),
+        Err(error) => Err(error),
+    };
+    if args.keep {
+        keep(&args, &up, &id, &mut interrupted).await;
+    }
+    child.end().await?;
+    outcome
+}
+
+fn read(args: &RunArgs) -> Result<Plan, crate::Problems> {
+    let source = args.suites.clone().map_or(Source::Embedded, Source::Directory);
+    plan::plan(&suite::load(&source)?, &args.patterns)
+}
+
+async fn judge(
+    args: &RunArgs,
+    plan: &Plan,
+    up: &Up,
+    id: &str,
+    start: Instant,
+    progress: &Progress,
+) -> anyhow::Result<Report> {
+    let client = connect(&up.kubeconfig, up.context.as_deref()).await?;
+    let cluster = Cluster::survey(client, args.image.clone(), id.to_owned()).await?;
+    let (news, heard) = mpsc::unbounded_channel();
+    let mut context = Context::new(cluster.clone(), args.profile(), args.target_flags(), news);
+    context.pace = args.pace.unwrap_or_default();
+    context.hold_at_least = args.hold.unwrap_or_else(|| cluster.hold_at_least());
+    let pool = Pool::new(cluster.clone(), args.lanes());
+    let live = args.lanes() == 1 && args.output == Output::Text;
+    let (ended, ()) = futures::join!(execute(context, &pool, plan, args.fail_fast), tell(heard, live, plan, progress));
+    let (mut cases, enforced) = ended;
+    cases.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Report {
+        api_version: API_VERSION,
+        kind: "Report",
+        run: id.to_owned(),
+        target: args.target.to_string(),
+        profile: format!("{:?}", args.profile()).to_lowercase(),
+        plugin: cluster.plugin.map(|plugin| plugin.to_string()),
+        enforced,
+        wall_ms: start.elapsed().as_millis() as u64,
+        cases,
+    })
+}
+
+/// All cases, as many at a time as the pool has lanes; and whether any world saw a policy enforced.
+async fn execute(context: Context, pool: &Pool, plan: &Plan, fail_fast: bool) -> (Vec<CaseReport>, Option<bool>) {
+    let mut running: FuturesUnordered<_> = plan.cases.iter().map(|case| one_case(&context, pool, plan, case)).collect();
+    let (mut reports, mut enforced) = (Vec::new(), None);
+    while let Some((report, seen)) = running.next().await {
+        enforced = match (enforced, seen) {
+            (Some(so_far), Some(seen)) => Some(so_far || seen),
+            (so_far, seen) => so_far.or(seen),
+        };
+        let stop = fail_fast && report.status != Status::Passed;
+        context.news.send(News::Ended(Box::new(report.clone()))).ok();
+        reports.push(report);
+        if stop {
+            break;
+        }
+    }
+    (reports, enforced)
+}
+
+/// One case in a world of the pool; and whether that world saw a policy enforced.
+async fn one_case(context: &Context, pool: &Pool, plan: &Plan, case: &Case) -> (CaseReport, Option<bool>) {
+    let Some(topology) = plan.topologies.get(&case.topology) else {
+        return (not_begun(context, case, format!("topology {} is not there", case.topology)), None);
+    };
+    match pool.lease(topology, case.exclusive).await {
+        Ok(mut world) => (run_case(context, case, &mut world).await, Some(world.enforced)),
+        Err(error) => (not_begun(context, case, error.to_string()), None),
+    }
+}
+
+/// Shows progress, and with one lane each step as it is judged.
+async fn tell(mut heard: mpsc::UnboundedReceiver<News>, live: bool, plan: &Plan, progress: &Progress) {
+    let mut over = 0;
+    while let Some(news) = heard.recv().await {
+        match news {
+            News::Began(case) if live => progress.print(&terminal::heading(&case.id, &case.description)),
+            News::Step { step, .. } if live => progress.print(&terminal::step(&step)),
+            News::Ended(case) => {
+                over += 1;
+                if live {
+                    progress.print(&terminal::closing(&case));
+                }
+            }
+            News::Began(case) => progress.say(format!("{over}/{} · {}", plan.cases.len(), case.id)),
+            News::Step { case, step } => progress.say(format!("{over}/{} · {case}: {}", plan.cases.len(), step.name)),
+        }
+    }
+}
+
+fn publish(args: &RunArgs, report: &Report) -> anyhow::Result<()> {
+    if let Some(folder) = &args.report {
+        crate::report::write(report, folder)?;
+    }
+    if args.output == Output::Json {
+        anstream::println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    if args.lanes() > 1 {
+        for case in &report.cases {
+            anstream::print!("{}", terminal::heading(&case.id, &case.description));
+            case.steps.iter().for_each(|step| anstream::print!("{}", terminal::step(step)));
+            anstream::print!("{}", terminal::closing(case));
+        }
+    }
+    anstream::print!("{}", terminal::summary(report));
+    Ok(())
+}
+
+async fn keep(args: &RunArgs, up: &Up, id: &str, interrupted: &mut Interrupts) {
+    let kubeconfig = up.kubeconfig.display();
+    eprintln!("kept: kubectl --kubeconfig {kubeconfig} get pods -A -l netpol.dev/run={id}");
+    if args.target == Target::Lab {
+        eprintln!("the lab is up until Ctrl-C");
+        interrupted.next().await;
+    } else {
+        eprintln!("to remove: kubectl --kubeconfig {kubeconfig} delete namespace -l netpol.dev/run={id}");
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Interrupts {
+    int: tokio::signal::unix::Signal,
+    term: tokio::signal::unix::Signal,
+}
+
+impl Interrupts {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Interrupts { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.int.recv() => {}
+            _ = self.term.recv() => {}
+        }
+    }
+}
+
+/// Six letters and digits: part of every namespace's name.
+fn run_id() -> anyhow::Result<String> {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut bytes = [0u8; 6];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect())
+}
