@@ -1,1 +1,21 @@
-//! The per-node enforcer: watch, world, compile, diff, apply
+//! The per-node enforcer: watch, world, compile, diff, apply.
+//!
+//! [`watch`] tells what the API server knows, [`world`] keeps what matters of it, [`compile`] turns that into the ruleset of
+//! one node, [`diff`] finds the way there from the ruleset before, and [`apply`] takes it in one atomic transaction.
+//! [`run`] does all of it; [`run_with`] lets another program stand between the stages.
+
+pub mod apply;
+mod cli;
+pub mod compile;
+pub mod diff;
+pub mod health;
+mod run;
+pub mod selftest;
+mod stages;
+pub mod uplinks;
+pub mod watch;
+pub mod world;
+
+pub use cli::EnforcerArgs;
+pub use run::{run, run_with};
+pub use stages::{Product, Stages};

@@ -1,0 +1,24 @@
+//! The arguments of `netpol enforcer`.
+
+use std::path::PathBuf;
+
+/// Enforces the NetworkPolicies that concern the pods of one node, by nftables rules in the network namespace that it runs
+/// in. The rules stay when it stops.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EnforcerArgs {
+    /// The kubeconfig of the cluster. Without it the service account of the pod that it runs in is used.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The node whose pods are enforced, as in their spec.nodeName.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: String,
+    /// The port on 127.0.0.1 of /healthz, /readyz and /status.
+    #[arg(long, value_name = "PORT", default_value_t = 9808)]
+    pub health_port: u16,
+    /// Print the ruleset as nft text once the cluster's state is known, and end. Nothing is written.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Let pods talk to their own node whatever their egress policies say.
+    #[arg(long)]
+    pub leave_own_node_open: bool,
+}

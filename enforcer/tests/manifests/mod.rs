@@ -1,0 +1,49 @@
+//! Reads a world from manifests, as `kubectl get -o yaml` prints them.
+
+use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use netpol_enforcer::compile::{OwnNode, Site};
+use netpol_enforcer::world::{Change, Delta, Namespace, ObjectKey, Pod, Policy, World};
+use serde::Deserialize;
+
+/// The world that a file of YAML documents describes.
+pub(crate) fn world(yaml: &str) -> World {
+    let mut world = World::default();
+    for document in serde_yaml::Deserializer::from_str(yaml) {
+        let object = serde_yaml::Value::deserialize(document).expect("a document of YAML");
+        world.apply(change(object));
+    }
+    world
+}
+
+fn change(object: serde_yaml::Value) -> Change {
+    match object.get("kind").and_then(|kind| kind.as_str()) {
+        Some("Namespace") => Change::Namespaces(Delta::Set(Namespace::read(
+            &serde_yaml::from_value::<ApiNamespace>(object).expect("an object of this kind"),
+        ))),
+        Some("Pod") => Change::Pods(Delta::Set(Pod::read(
+            &serde_yaml::from_value::<ApiPod>(object).expect("an object of this kind"),
+        ))),
+        Some("NetworkPolicy") => Change::Policies(Delta::Set(Policy::read(
+            &serde_yaml::from_value::<NetworkPolicy>(object).expect("an object of this kind"),
+        ))),
+        other => panic!("{other:?} is no kind of a world"),
+    }
+}
+
+/// The world without some policies of a namespace.
+#[allow(dead_code, reason = "not every test binary needs it")]
+pub(crate) fn without(mut world: World, namespace: &str, policies: &[&str]) -> World {
+    for name in policies {
+        let removed = world.policies.remove(&ObjectKey::new(namespace, *name));
+        assert!(removed.is_some(), "there is no policy {namespace}/{name}");
+    }
+    world
+}
+
+/// A node with one uplink.
+#[allow(dead_code, reason = "not every test binary needs it")]
+pub(crate) fn site(node: &str) -> Site {
+    let uplinks = ["eth0", "lo"].map(str::to_owned).into();
+    Site { node: node.to_owned(), uplinks, own_node: OwnNode::Policed }
+}
