@@ -180,15 +180,25 @@ impl OperationWriter<'_> {
 
     fn add_set(&mut self, set: &Set) -> Result<(), InvalidObject> {
         name(&set.name)?;
-        let comment = comment(udata::SET_COMMENT, set.comment.as_deref())?;
+        let mut notes = Vec::new();
+        if matches!(set.key[..], [only] if only.in_host_order()) {
+            notes.extend(host_order(udata::SET_KEY_BYTE_ORDER));
+        }
+        if matches!(&set.maps_to, MapsTo::Data(types) if matches!(types[..], [only] if only.in_host_order())) {
+            notes.extend(host_order(udata::SET_DATA_BYTE_ORDER));
+        }
+        notes.extend(comment(udata::SET_COMMENT, set.comment.as_deref())?.unwrap_or_default());
         let key_size = concatenation_size(&set.key)?;
         let data = match &set.maps_to {
             MapsTo::Nothing => None,
             MapsTo::Verdict => Some((uapi::set::VERDICT, None)),
             MapsTo::Data(types) => Some((concatenation_id(types), Some(concatenation_size(types)?))),
         };
-        if let Some(data_type) = set.key.iter().find(|key| set.interval && **key == DataType::Mark) {
-            return Err(InvalidObject::Unordered { set: set.name.clone(), data_type: *data_type });
+        if let [data_type] = set.key[..]
+            && set.interval
+            && data_type.in_host_order()
+        {
+            return Err(InvalidObject::Unordered { set: set.name.clone(), data_type });
         }
         let ranges_of_fields = set.interval && set.key.len() > 1;
         let flag = |condition: bool, flag: u32| if condition { flag } else { 0 };
@@ -220,8 +230,8 @@ impl OperationWriter<'_> {
                     });
                 });
             }
-            if let Some(comment) = comment {
-                message.bytes(uapi::set::USERDATA, &comment);
+            if !notes.is_empty() {
+                message.bytes(uapi::set::USERDATA, &notes);
             }
         });
         Ok(())
@@ -315,6 +325,11 @@ pub(crate) fn comment(kind: u8, comment: Option<&str>) -> Result<Option<Vec<u8>>
     bytes.extend_from_slice(comment.as_bytes());
     bytes.push(0);
     Ok(Some(bytes))
+}
+
+/// The note for nft that numbers are in the host's byte order.
+fn host_order(kind: u8) -> impl Iterator<Item = u8> {
+    [kind, 4].into_iter().chain(udata::HOST_ORDER.to_ne_bytes())
 }
 
 /// Bytes of a key or datum, each field padded.

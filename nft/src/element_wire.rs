@@ -17,8 +17,10 @@ use crate::verdict::Verdict;
 pub(crate) fn write_element(set: &Set, element: &Element, contents: bool) -> Result<Vec<u8>, InvalidObject> {
     let key = encode(&element.key, &set.key)?;
     let end = element.end.as_ref().map(|end| encode(end, &set.key)).transpose()?;
-    let reversed = element.end.iter().any(|end| element.key.0.iter().zip(&end.0).any(|(from, to)| from > to));
-    if reversed || (end.is_some() && !set.interval) {
+    let mut fields = element.end.iter().flat_map(|end| element.key.0.iter().zip(&end.0));
+    if fields.any(|(from, to)| from > to || (from != to && from.data_type().in_host_order()))
+        || (end.is_some() && !set.interval)
+    {
         return Err(InvalidObject::Interval { text: element.to_string() });
     }
     let comment = comment(udata::COMMENT, element.comment.as_deref())?;

@@ -37,13 +37,15 @@ pub enum InvalidObject {
         expected: Vec<DataType>,
     },
     /// An interval whose end is below its start, or an interval in a set without `flags interval`.
-    #[error("'{text}' is not an interval of this set: expected start <= end, and a set with flags interval")]
+    #[error(
+        "'{text}' is not an interval of this set: expected start <= end, fields that have an order, and a set with flags interval"
+    )]
     Interval {
         /// The element.
         text: String,
     },
-    /// Marks are stored in the host's byte order, so that the kernel cannot order them.
-    #[error("set '{set}' has flags interval and a field of type {data_type}, which the kernel cannot order")]
+    /// Marks and interface names are stored in the host's byte order, so that the kernel cannot order them.
+    #[error("set '{set}' has flags interval, but values of type {data_type} have no order in the kernel")]
     Unordered {
         /// The set.
         set: String,
@@ -140,6 +142,7 @@ impl fmt::Display for Failure {
             Errno::NOENT => " (it names something that is not there)",
             Errno::EXIST => " (it is there already, with other contents: delete it first in the same transaction)",
             Errno::BUSY => " (it is still referred to, or differs from what is there)",
+            Errno::MLINK => " (chains would call each other in a circle, or too deep)",
             Errno::OPNOTSUPP | Errno::NODEV => " (the kernel, or this kind of chain, lacks the feature)",
             Errno::NOSPC | Errno::NFILE | Errno::NOMEM => " (the kernel has no room left for it)",
             _ => "",

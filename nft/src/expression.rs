@@ -86,7 +86,7 @@ impl<'a> ExpressionWriter<'a> {
                     fib.u32(2, 1); // NFT_FIB_RESULT_OIF
                     fib.u32(3, 0x1 | 0x8 | 0x20); // NFTA_FIB_F_SADDR, _IIF, _PRESENT
                 });
-                self.compare(Comparison::Equal, &[0]);
+                self.compare(Comparison::Equal, &0u32.to_ne_bytes());
             }
             Statement::Counter => self.expression("counter", |counter| {
                 counter.u64(1, 0);
@@ -103,7 +103,6 @@ impl<'a> ExpressionWriter<'a> {
             Statement::Dnat { address, port } => {
                 let family = if address.is_ipv4() { NfProto::Ipv4 } else { NfProto::Ipv6 };
                 let bytes = Value::from(*address).encode()?;
-                self.need_family(family)?;
                 self.immediate(FIRST_REGISTER, &bytes);
                 let port_register = port.map(|port| {
                     let register = FIRST_REGISTER + registers(bytes.len());
@@ -113,7 +112,6 @@ impl<'a> ExpressionWriter<'a> {
                 self.destination_nat(family, port_register);
             }
             Statement::DnatMap { family, fields, map } => {
-                self.need_family(*family)?;
                 self.lookup(fields, map, Some(FIRST_REGISTER), false);
                 let address = if *family == NfProto::Ipv4 { DataType::Ipv4Addr } else { DataType::Ipv6Addr };
                 self.destination_nat(*family, Some(FIRST_REGISTER + registers(address.size())));
@@ -130,10 +128,13 @@ impl<'a> ExpressionWriter<'a> {
 
     /// Matches what must hold before a header's field means what its name says.
     fn need(&mut self, field: Field) -> Result<(), InvalidObject> {
+        if field == Field::Icmpv6Type && self.protocol == Some(Protocol::ICMPV6) {
+            return Ok(()); // the protocol alone says enough
+        }
         if let Some(family) = field.family() {
             self.need_family(family)?;
         }
-        if field == Field::Icmpv6Type && self.protocol != Some(Protocol::ICMPV6) {
+        if field == Field::Icmpv6Type {
             let value = Value::Protocol(Protocol::ICMPV6);
             self.statement(&Statement::Compare { field: Field::L4proto, negated: false, value })?;
         }

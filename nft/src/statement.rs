@@ -75,10 +75,9 @@ impl Statement {
 
     /// Whether nft leaves this match out because a later one implies it: `tcp dport 80` for `meta l4proto tcp th dport 80`.
     fn is_implied_by(&self, later: &[Self]) -> bool {
-        let mut fields = later.iter().take_while(|statement| statement.is_match()).filter_map(|statement| {
-            let [field] = statement.fields() else { return None };
-            Some(*field)
-        });
+        let matches = later.iter().take_while(|statement| statement.is_match()).count();
+        // Also the next action may read fields: `vmap`, `dnat to … map`.
+        let mut fields = later.iter().take(matches + 1).flat_map(Self::fields).copied();
         if let Some(protocol) = self.known_protocol() {
             fields.any(|field| match field {
                 Field::Sport | Field::Dport => has_port_names(protocol),
@@ -99,10 +98,7 @@ impl Statement {
             _ => field.name().to_owned(),
         };
         let names = |fields: &[Field]| {
-            let names: Vec<String> = match fields {
-                [field] => vec![name(*field)],
-                fields => fields.iter().map(|field| field.name().to_owned()).collect(),
-            };
+            let names: Vec<String> = fields.iter().map(|field| name(*field)).collect();
             let mut joined = String::new();
             write_concatenation(&mut joined, &names).map(|()| joined)
         };

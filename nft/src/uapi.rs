@@ -96,6 +96,10 @@ pub(crate) mod data {
 pub(crate) mod udata {
     /// Of tables, chains, rules and elements.
     pub(crate) const COMMENT: u8 = 0;
+    /// Of sets: the byte order of keys that are numbers, and of data that are. A number of 32 bits in host order.
+    pub(crate) const SET_KEY_BYTE_ORDER: u8 = 0;
+    pub(crate) const SET_DATA_BYTE_ORDER: u8 = 1;
+    pub(crate) const HOST_ORDER: u32 = 1;
     /// Of sets.
     pub(crate) const SET_COMMENT: u8 = 7;
 }

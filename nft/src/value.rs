@@ -21,11 +21,11 @@ pub enum DataType {
     InetProto,
     /// `inet_service`: a port.
     InetService,
-    /// `mark`: a packet mark. Not for interval sets: marks are in the host's byte order.
+    /// `mark`: a packet mark. Has no intervals.
     Mark,
     /// `icmpv6_type`.
     Icmpv6Type,
-    /// `ifname`: an interface by name.
+    /// `ifname`: an interface by name. Has no intervals.
     Ifname,
 }
 
@@ -68,6 +68,12 @@ impl DataType {
             Self::Icmpv6Type => 29,
             Self::Ifname => 41,
         }
+    }
+
+    /// Whether values stand in the host's byte order, as numbers of the kernel's own do, so that comparing their bytes
+    /// does not order them. nft must be told.
+    pub(crate) fn in_host_order(self) -> bool {
+        matches!(self, Self::Mark | Self::Ifname)
     }
 
     /// Bytes of a value, without padding.

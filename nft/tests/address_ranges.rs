@@ -1,5 +1,7 @@
 //! Ranges made from overlapping CIDRs with holes, against a matcher that simply asks each block (P10, P11).
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -1,5 +1,7 @@
 //! Transactions against the kernel: all or nothing, errors that name the operation, changes of what is there.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod scratch;
 
 use std::net::Ipv4Addr;
@@ -260,7 +262,8 @@ fn what_cannot_be_said_is_refused_before_it_is_sent() {
     in_scratch_namespace("what_cannot_be_said_is_refused_before_it_is_sent", || {
         let mut connection = Connection::open().unwrap();
         let plain = Set::new("plain", [DataType::Ipv4Addr]);
-        let wrong: [(Element, fn(&InvalidObject) -> bool); 4] = [
+        type Expectation = fn(&InvalidObject) -> bool;
+        let wrong: [(Element, Expectation); 4] = [
             (Element::new(80), |invalid| matches!(invalid, InvalidObject::Type { .. })),
             (Element::new(address(1)).to(address(2)), |invalid| matches!(invalid, InvalidObject::Interval { .. })),
             (Element::new(address(1)).verdict(Verdict::Drop), |invalid| matches!(invalid, InvalidObject::Value { .. })),

@@ -16,7 +16,7 @@ const PASSED: i32 = 42;
 
 /// Starts this test program again for the test of this name, in a new network namespace, and runs `body` there. Who may not
 /// make one gets a user namespace around it.
-pub fn in_scratch_namespace(test: &str, body: impl FnOnce()) {
+pub(crate) fn in_scratch_namespace(test: &str, body: impl FnOnce()) {
     if env::var_os(WITHIN).is_some() {
         body();
         std::process::exit(PASSED);

@@ -1,0 +1,52 @@
+//! Packets over the loopback interface of a scratch namespace.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
+
+/// Longer than any packet over loopback takes.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Brings the loopback interface up: a new namespace's is down.
+pub(crate) fn bring_up() {
+    let mut request = [0u8; 32];
+    request[0..4].copy_from_slice(&32u32.to_ne_bytes());
+    request[4..6].copy_from_slice(&16u16.to_ne_bytes()); // RTM_NEWLINK
+    request[6..8].copy_from_slice(&0x1u16.to_ne_bytes()); // NLM_F_REQUEST
+    request[20..24].copy_from_slice(&1u32.to_ne_bytes()); // the index of lo
+    request[24..28].copy_from_slice(&1u32.to_ne_bytes()); // IFF_UP
+    request[28..32].copy_from_slice(&1u32.to_ne_bytes()); // of all flags only this one
+    let socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.send_to(&request, &NetlinkAddr::new(0, 0), 0).unwrap();
+}
+
+/// A receiver on loopback, with an address of its own.
+pub(crate) struct Receiver(UdpSocket);
+
+impl Receiver {
+    /// Listens on this address.
+    pub(crate) fn on(address: &str) -> Self {
+        let socket = UdpSocket::bind(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// Whether a datagram that is sent to `to` comes here.
+    pub(crate) fn gets(&self, to: &str) -> bool {
+        let to: SocketAddr = to.parse().unwrap();
+        let sender = UdpSocket::bind(if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
+        // A drop in the output path is an error of the send; it means what a timeout means.
+        let _ = sender.send_to(b"probe", to);
+        self.0.recv(&mut [0; 16]).is_ok()
+    }
+
+    /// Waits for a datagram of `peer`, answers it, and tells whether the answer comes there.
+    pub(crate) fn answers(&self, peer: &UdpSocket) -> bool {
+        self.0.recv(&mut [0; 16]).unwrap();
+        let _ = self.0.send_to(b"answer", peer.local_addr().unwrap());
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.recv(&mut [0; 16]).is_ok()
+    }
+}
