@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::protocol::{Icmpv6Type, Protocol};
 use crate::set::write_concatenation;
-use crate::value::{Icmpv6Type, Protocol, Value};
+use crate::value::Value;
 use crate::verdict::Verdict;
 
 /// A key: one value, or several that are concatenated. Made from a value or a tuple of values.

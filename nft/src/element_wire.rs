@@ -4,12 +4,12 @@
 //! out again, unless the end is the highest key there is. Concatenations (pipapo) hold both ends in one element, inclusive.
 
 use crate::attribute::{AttributeReader, AttributeWriter};
-use crate::batch::comment;
 use crate::element::{Element, ElementValue, Key};
 use crate::error::InvalidObject;
 use crate::expression::write_verdict;
 use crate::set::{MapsTo, Set};
 use crate::uapi::{data, element as attribute, udata};
+use crate::user_data::{comment, read_comment};
 use crate::value::DataType;
 use crate::verdict::Verdict;
 
@@ -179,17 +179,4 @@ fn read_verdict(verdict: AttributeReader<'_>) -> Option<ElementValue> {
         -5 => Verdict::Return,
         _ => return None,
     }))
-}
-
-/// The comment in user data, which is a list of type, length and value.
-pub(crate) fn read_comment(mut bytes: &[u8], wanted: u8) -> Option<String> {
-    while let [kind, length, rest @ ..] = bytes {
-        let value = rest.get(..usize::from(*length))?;
-        if *kind == wanted {
-            let text = value.strip_suffix(&[0]).unwrap_or(value);
-            return Some(String::from_utf8_lossy(text).into_owned());
-        }
-        bytes = &rest[usize::from(*length)..];
-    }
-    None
 }

@@ -3,10 +3,11 @@
 use crate::attribute::AttributeWriter;
 use crate::error::InvalidObject;
 use crate::field::Field;
+use crate::protocol::{NfProto, Protocol};
 use crate::statement::Statement;
 use crate::table::Family;
 use crate::uapi::data;
-use crate::value::{DataType, NfProto, Protocol, Value};
+use crate::value::{DataType, Value};
 use crate::verdict::Verdict;
 
 /// NFT_REG_VERDICT.

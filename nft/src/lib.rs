@@ -15,6 +15,8 @@ mod error;
 mod expression;
 mod field;
 mod list;
+mod operation_wire;
+mod protocol;
 mod rule;
 mod ruleset;
 mod set;
@@ -22,6 +24,7 @@ mod statement;
 mod table;
 mod transaction;
 mod uapi;
+mod user_data;
 mod value;
 mod verdict;
 
@@ -32,12 +35,13 @@ pub use element::{Element, ElementValue, Key};
 pub use error::{Error, Failure, InvalidObject};
 pub use field::{CtState, Field};
 pub use list::ListedRule;
+pub use protocol::{Icmpv6Type, NfProto, Protocol};
 pub use rule::Rule;
 pub use ruleset::Ruleset;
 pub use set::{MapsTo, Set};
 pub use table::{Family, Table};
 pub use transaction::Transaction;
-pub use value::{DataType, Icmpv6Type, NfProto, Protocol, Value};
+pub use value::{DataType, Value};
 pub use verdict::Verdict;
 
 /// Why the kernel refused something.

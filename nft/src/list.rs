@@ -4,11 +4,12 @@ use crate::attribute::AttributeReader;
 use crate::chain::{Base, Chain, ChainType, Hook, Policy};
 use crate::connection::Connection;
 use crate::element::Element;
-use crate::element_wire::{RawElement, assemble, read_comment};
+use crate::element_wire::{RawElement, assemble};
 use crate::error::Error;
 use crate::set::{MapsTo, Set};
 use crate::table::{Family, Table};
 use crate::uapi::{chain, element, msg, rule, set, table, udata};
+use crate::user_data::read_comment;
 use crate::value::DataType;
 
 /// A rule as the kernel holds it. Its expressions are not decoded; its comment tells whose it is.

@@ -8,9 +8,10 @@ use std::ops::RangeInclusive;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::field::{CtState, Field};
+use crate::protocol::{Icmpv6Type, NfProto, Protocol};
 use crate::statement::Statement;
 use crate::table::Family;
-use crate::value::{Icmpv6Type, NfProto, Protocol, Value};
+use crate::value::Value;
 use crate::verdict::Verdict;
 
 /// A rule: matches from left to right, then what to do.

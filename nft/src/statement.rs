@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::field::{CtState, Field};
+use crate::protocol::{NfProto, Protocol};
 use crate::set::write_concatenation;
 use crate::table::Family;
-use crate::value::{NfProto, Protocol, Value};
+use crate::value::Value;
 use crate::verdict::Verdict;
 
 /// One match or action of a rule.

@@ -13,8 +13,8 @@ use scratch::in_scratch_namespace;
 
 /// Runs nft; what it prints.
 fn nft(arguments: &[&str], input: &str) -> String {
-    let program = option_env!("NFT").expect("this test needs nft");
-    let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        Command::new(env!("NFT")).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "nft {arguments:?} failed on:\n{input}");
