@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use netpol_wire::{Answer, Arrival, Call, FromAgent, Got, Held, Hello, Probe, ProbeResult, Proto, ToAgent, Token};
 
-use crate::scratch::Netns;
+use crate::scratch::{Netns, without_net_raw};
 
 pub(crate) const A: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 2);
 pub(crate) const B: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 3);
@@ -58,6 +58,14 @@ impl Drop for Process {
 pub(crate) fn agent(netns: &Netns, arguments: &str) -> Process {
     let arguments: Vec<&str> = std::iter::once("agent").chain(arguments.split(' ')).collect();
     Process(netpol(netns, &arguments).stdout(Stdio::null()).spawn().unwrap())
+}
+
+/// Starts an agent that may have neither raw nor packet sockets.
+pub(crate) fn unprivileged_agent(netns: &Netns, arguments: &str) -> Process {
+    let arguments: Vec<&str> = std::iter::once("agent").chain(arguments.split(' ')).collect();
+    let mut command = netpol(netns, &arguments);
+    without_net_raw(&mut command);
+    Process(command.stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// A relay to the agent of a pod, and what the agent says.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use netlink_packet_route::route::RouteType;
 use netpol_wire::{Got, Proto};
 
-use crate::pods::{A, B, Network, Relay, agent, assert_got};
+use crate::pods::{A, B, Network, Relay, agent, assert_got, unprivileged_agent};
 use crate::scratch::in_scratch;
 
 const ALL: [Proto; 3] = [Proto::Tcp, Proto::Udp, Proto::Icmp];
@@ -203,5 +203,34 @@ fn an_agent_that_was_stopped_says_how_late_it_was() {
             }
             other => panic!("{other:?}"),
         }
+    });
+}
+
+#[test]
+fn pings_need_a_ping_socket_or_a_capability_and_captures_the_capability() {
+    in_scratch("probes::pings_need_a_ping_socket_or_a_capability_and_captures_the_capability", || {
+        let network = Network::new();
+        let _b = agent(&network.b, "server --port 8888");
+        let (mut b, _) = Relay::attach(&network.b);
+        let _a = unprivileged_agent(&network.a, "server --port 8888");
+        let (mut a, _) = Relay::attach(&network.a);
+        let (token, result) = a.got(Proto::Icmp, B, 0);
+        assert_got(&result, Got::Error);
+        let detail = result.detail.unwrap();
+        assert!(detail.contains("ping_group_range") && detail.contains("NET_RAW"), "{detail}");
+        match a.answer(netpol_wire::Call::Arrivals(vec![token])) {
+            netpol_wire::Answer::Error(text) => assert!(text.contains("capability NET_RAW"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        let (_, result) = a.got(Proto::Tcp, B, 8888);
+        assert_got(&result, Got::Reply);
+
+        network.a.sysctl("ipv4/ping_group_range", "0 0");
+        let (token, result) = a.got(Proto::Icmp, B, 0);
+        assert_got(&result, Got::Reply);
+        assert_eq!(b.arrivals(&[token]).len(), 1, "the ping socket's identifier is the token's");
+        network.router.route(B, 32, Err(RouteType::Unreachable));
+        let (_, result) = a.got(Proto::Icmp, B, 0);
+        assert_got(&result, Got::Icmp);
     });
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 use futures::TryStreamExt;
 use netlink_packet_route::route::{RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 /// Set in the process that runs in the scratch namespace.
 const INSIDE: &str = "NETPOL_AGENT_TEST_INSIDE";
@@ -170,4 +170,12 @@ impl Netns {
 
 async fn index(handle: &Handle, name: &str) -> u32 {
     handle.link().get().match_name(name.to_owned()).execute().try_next().await.unwrap().unwrap().header.index
+}
+
+/// Takes the capability for raw and packet sockets away from what this command starts, for good.
+pub(crate) fn without_net_raw(command: &mut Command) {
+    // SAFETY: one system call.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::thread::remove_capability_from_bounding_set(CapabilitySet::NET_RAW)?));
+    }
 }
