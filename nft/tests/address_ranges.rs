@@ -107,3 +107,14 @@ fn an_except_does_not_reach_into_another_block() {
     ranges.insert_block("10.0.0.0/8".parse().unwrap(), ["10.1.0.0/16".parse().unwrap()]);
     assert_eq!(ranges, ["10.9.8.7/8".parse().unwrap()].into_iter().collect());
 }
+
+#[test]
+fn neighbours_become_one() {
+    let halves = ["10.128.0.0/9", "10.0.0.0/9", "fd00::/9", "fd80::/9", "255.255.255.255/32", "255.255.255.254/32"];
+    let ranges: AddressRanges = halves.iter().map(|half| half.parse().unwrap()).collect();
+    assert_eq!(
+        ranges.v4().map(|range| range.end().to_string()).collect::<Vec<_>>(),
+        ["10.255.255.255", "255.255.255.255"]
+    );
+    assert_eq!(ranges.v6().count(), 1);
+}
