@@ -32,7 +32,6 @@ fn change(object: serde_yaml::Value) -> Change {
 }
 
 /// The world without some policies of a namespace.
-#[allow(dead_code, reason = "not every test binary needs it")]
 pub(crate) fn without(mut world: World, namespace: &str, policies: &[&str]) -> World {
     for name in policies {
         let removed = world.policies.remove(&ObjectKey::new(namespace, *name));
@@ -42,7 +41,6 @@ pub(crate) fn without(mut world: World, namespace: &str, policies: &[&str]) -> W
 }
 
 /// A node with one uplink.
-#[allow(dead_code, reason = "not every test binary needs it")]
 pub(crate) fn site(node: &str) -> Site {
     let uplinks = ["eth0", "lo"].map(str::to_owned).into();
     Site { node: node.to_owned(), uplinks, own_node: OwnNode::Policed }

@@ -1,8 +1,6 @@
 //! Compilation is pure: worlds in YAML, rulesets as nft text.
 
-mod manifests;
-
-use manifests::{site, without, world};
+use crate::manifests::{site, without, world};
 use netpol_enforcer::compile::{OwnNode, Site, compile, skeleton};
 use netpol_enforcer::world::ObjectKey;
 
