@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::resources::Kind;
 
 /// Fills in the defaults of the kind. Values of a wrong type are left for validation to name.
-pub(crate) fn fill(kind: &Kind, object: &mut Value) {
+pub(crate) fn fill(kind: &'static Kind, object: &mut Value) {
     match kind.kind {
         "NetworkPolicy" => network_policy(object),
         "Pod" => pod(object),

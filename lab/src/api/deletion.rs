@@ -80,7 +80,7 @@ impl Transaction<'_> {
     }
 
     /// Marks an object as terminating; a later and shorter grace period replaces a longer one.
-    fn begin(&mut self, kind: &Kind, present: Arc<Object>, grace: i64) -> Arc<Object> {
+    fn begin(&mut self, kind: &'static Kind, present: Arc<Object>, grace: i64) -> Arc<Object> {
         let mut next = present.value().clone();
         let metadata = &mut next["metadata"];
         let shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_none_or(|running| grace < running);

@@ -45,7 +45,7 @@ fn random<const N: usize>() -> Result<[u8; N], Status> {
 
 /// Checks `apiVersion`, `kind` and `metadata.namespace` against the path they came by, and fills in what is missing.
 /// Afterwards `metadata` is a map and kind and apiVersion stand first.
-pub(crate) fn fit_to_path(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Status> {
+pub(crate) fn fit_to_path(kind: &'static Kind, namespace: &str, object: &mut Value) -> Result<(), Status> {
     let Some(map) = object.as_object_mut() else {
         return Err(Status::bad_request(format!("the body must be a {} object", kind.kind)));
     };
@@ -115,7 +115,7 @@ pub(crate) fn stamp_new(object: &mut Value, counts_generations: bool) -> Result<
 ///
 /// # Errors
 /// 409 if the uid or the resourceVersion that the caller sent are not the present ones.
-pub(crate) fn keep_owned(kind: &Kind, present: &Value, next: &mut Value) -> Result<(), Status> {
+pub(crate) fn keep_owned(kind: &'static Kind, present: &Value, next: &mut Value) -> Result<(), Status> {
     let (old, new) = (&present["metadata"], &mut next["metadata"]);
     let name = old["name"].as_str().unwrap_or_default();
     let differs = |key: &str, new: &Value| new[key].as_str().is_some_and(|x| !x.is_empty() && old[key] != x);
@@ -133,6 +133,10 @@ pub(crate) fn keep_owned(kind: &Kind, present: &Value, next: &mut Value) -> Resu
         return Err(Status::conflict(kind, name, &detail));
     }
     if let Some(map) = new.as_object_mut() {
+        // Who replaces an object without naming the managers leaves them as they are.
+        if let (None, Some(managers)) = (map.get("managedFields"), old.get("managedFields")) {
+            map.insert("managedFields".into(), managers.clone());
+        }
         for key in OWNED.into_iter().chain(["name", "generateName", "resourceVersion"]) {
             match old.get(key) {
                 Some(value) => map.insert(key.into(), value.clone()),
@@ -144,7 +148,7 @@ pub(crate) fn keep_owned(kind: &Kind, present: &Value, next: &mut Value) -> Resu
 }
 
 /// The rules that names, labels and annotations of every kind obey (V17 among them).
-pub(crate) fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
+pub(crate) fn validate(kind: &'static Kind, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let metadata = &object["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();

@@ -4,23 +4,42 @@
 //! In the same process the kubelet and the controllers use [`Store`] directly; [`Runtime`] is what they give back
 //! so that `exec` and `log` work.
 
+pub mod kubeconfig;
 pub mod resources;
 pub mod runtime;
 pub mod selectors;
+pub mod server;
 pub mod status;
 pub mod store;
+pub mod tls;
 pub mod watch;
 
+mod access;
+mod decode;
 mod defaults;
 mod deletion;
+mod discovery;
+mod exec;
+mod logs;
+mod media;
 mod metadata;
 mod object;
+mod openapi;
+mod parameters;
+mod patch;
+mod read;
+mod routes;
 mod strategy;
+mod table;
 mod validate;
+mod write;
 
+pub use kubeconfig::kubeconfig;
 pub use object::Object;
 pub use resources::Kind;
 pub use runtime::Runtime;
+pub use server::serve;
 pub use status::Status;
 pub use store::{DeleteOptions, Deletion, From, List, Part, Store};
+pub use tls::Credentials;
 pub use watch::{Filter, Watch, WatchEvent};

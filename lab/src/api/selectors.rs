@@ -115,7 +115,7 @@ impl FieldSelector {
     ///
     /// # Errors
     /// 400 if the text cannot be read or the kind does not offer the field.
-    pub fn parse(kind: &Kind, text: &str) -> Result<Self, Status> {
+    pub fn parse(kind: &'static Kind, text: &str) -> Result<Self, Status> {
         let mut terms = Vec::new();
         for part in text.split(',').filter(|p| !p.is_empty()) {
             let (field, equal, value) = if let Some((field, value)) = part.split_once("!=") {
@@ -149,7 +149,7 @@ impl FieldSelector {
     }
 }
 
-fn offers(kind: &Kind, field: &str) -> bool {
+fn offers(kind: &'static Kind, field: &str) -> bool {
     if field == "metadata.name" || (field == "metadata.namespace" && kind.namespaced) {
         return true;
     }

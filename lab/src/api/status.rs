@@ -16,14 +16,21 @@ pub struct Status {
     pub reason: &'static str,
     /// Sentence for people.
     pub message: String,
-    /// Group of the object concerned, empty for the core group.
-    pub group: String,
-    /// Kind or plural of the object concerned; empty if none is.
-    pub kind: String,
-    /// Name of the object concerned; empty if none is.
-    pub name: String,
+    /// The object concerned, if one is.
+    pub subject: Option<Box<Subject>>,
     /// What was wrong, field by field (422 Invalid only).
     pub causes: Vec<Cause>,
+}
+
+/// The object that a refusal is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Kind (422) or plural (the others), as the real server has it.
+    pub kind: &'static str,
+    /// Name; may be empty.
+    pub name: String,
 }
 
 /// One wrong field of an object that was refused.
@@ -69,24 +76,16 @@ impl Cause {
 
 impl Status {
     fn of(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            group: String::new(),
-            kind: String::new(),
-            name: String::new(),
-            causes: Vec::new(),
-        }
+        Self { code, reason, message: message.into(), subject: None, causes: Vec::new() }
     }
 
-    fn about(mut self, kind: &Kind, name: &str) -> Self {
-        (self.group, self.kind, self.name) = (kind.group.into(), kind.plural.into(), name.into());
+    fn about(mut self, kind: &'static Kind, name: &str) -> Self {
+        self.subject = Some(Box::new(Subject { group: kind.group, kind: kind.plural, name: name.into() }));
         self
     }
 
     /// 404: the object does not exist.
-    pub fn not_found(kind: &Kind, name: &str) -> Self {
+    pub fn not_found(kind: &'static Kind, name: &str) -> Self {
         Self::of(404, "NotFound", format!("{} {name:?} not found", kind.resource())).about(kind, name)
     }
 
@@ -96,25 +95,30 @@ impl Status {
     }
 
     /// 409: an object of that name exists.
-    pub fn already_exists(kind: &Kind, name: &str) -> Self {
+    pub fn already_exists(kind: &'static Kind, name: &str) -> Self {
         Self::of(409, "AlreadyExists", format!("{} {name:?} already exists", kind.resource())).about(kind, name)
     }
 
     /// 409: the caller's resourceVersion or precondition is stale.
-    pub fn conflict(kind: &Kind, name: &str, detail: &str) -> Self {
+    pub fn conflict(kind: &'static Kind, name: &str, detail: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} {name:?}: {detail}", kind.resource());
         Self::of(409, "Conflict", message).about(kind, name)
     }
 
     /// 422: the object breaks rules of its kind; all of them are listed.
-    pub fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
+    pub fn invalid(kind: &'static Kind, name: &str, causes: Vec<Cause>) -> Self {
         let mut list: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
         let list = if list.len() == 1 { list.remove(0) } else { format!("[{}]", list.join(", ")) };
         let subject = if kind.group.is_empty() { kind.kind.into() } else { format!("{}.{}", kind.kind, kind.group) };
-        let mut status = Self::of(422, "Invalid", format!("{subject} {name:?} is invalid: {list}")).about(kind, name);
-        status.kind = kind.kind.into();
+        let mut status = Self::of(422, "Invalid", format!("{subject} {name:?} is invalid: {list}"));
+        status.subject = Some(Box::new(Subject { group: kind.group, kind: kind.kind, name: name.into() }));
         status.causes = causes;
         status
+    }
+
+    /// 422: a JSON patch does not fit the object.
+    pub fn patch_failed(detail: &str) -> Self {
+        Self::of(422, "Invalid", format!("the server rejected our request due to an error in our request: {detail}"))
     }
 
     /// 400: the request cannot be understood.
@@ -128,7 +132,7 @@ impl Status {
     }
 
     /// 403: understood and refused.
-    pub fn forbidden(kind: &Kind, name: &str, detail: &str) -> Self {
+    pub fn forbidden(kind: &'static Kind, name: &str, detail: &str) -> Self {
         Self::of(403, "Forbidden", format!("{} {name:?} is forbidden: {detail}", kind.resource())).about(kind, name)
     }
 
@@ -175,9 +179,11 @@ impl Status {
     /// The object as JSON: what bodies, watch errors and exec's error channel carry.
     pub fn to_value(&self) -> Value {
         let mut details = json!({});
-        for (key, text) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind)] {
-            if !text.is_empty() {
-                details[key] = json!(text);
+        if let Some(subject) = &self.subject {
+            for (key, text) in [("name", subject.name.as_str()), ("group", subject.group), ("kind", subject.kind)] {
+                if !text.is_empty() {
+                    details[key] = json!(text);
+                }
             }
         }
         if !self.causes.is_empty() {

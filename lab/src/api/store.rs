@@ -124,6 +124,11 @@ impl Store {
         Ok(Watch::new(self.clone(), kind, filter, initial, seen, changed))
     }
 
+    /// The present version of the whole store.
+    pub fn version(&self) -> u64 {
+        self.lock().state.version
+    }
+
     pub(crate) fn changes_after(&self, kind: &'static Kind, seen: u64) -> Result<(Vec<Arc<Change>>, u64), Status> {
         let state = self.lock();
         let changes = state.table(kind).history.after(seen)?.cloned().collect();
@@ -267,7 +272,7 @@ impl Store {
     }
 }
 
-fn keep_other_part(kind: &Kind, part: Part, present: &Value, next: &mut Value) {
+fn keep_other_part(kind: &'static Kind, part: Part, present: &Value, next: &mut Value) {
     match part {
         Part::Everything => {}
         Part::Spec if !kind.has_status => {}
@@ -293,16 +298,16 @@ pub(crate) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    pub(crate) fn table(&self, kind: &Kind) -> &Table {
+    pub(crate) fn table(&self, kind: &'static Kind) -> &Table {
         &self.state.tables[kind.index]
     }
 
-    pub(crate) fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+    pub(crate) fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         let key = (namespace.to_owned(), name.to_owned());
         self.table(kind).objects.get(&key).cloned().ok_or_else(|| Status::not_found(kind, name))
     }
 
-    pub(crate) fn select(&self, kind: &Kind, filter: &Filter) -> Vec<Arc<Object>> {
+    pub(crate) fn select(&self, kind: &'static Kind, filter: &Filter) -> Vec<Arc<Object>> {
         let objects = &self.table(kind).objects;
         let wanted = |object: &&Arc<Object>| filter.matches(object);
         match &filter.namespace {
@@ -317,7 +322,7 @@ impl Transaction<'_> {
         }
     }
 
-    pub(crate) fn put(&mut self, kind: &Kind, before: Option<Arc<Object>>, value: Value) -> Arc<Object> {
+    pub(crate) fn put(&mut self, kind: &'static Kind, before: Option<Arc<Object>>, value: Value) -> Arc<Object> {
         self.state.version += 1;
         let version = self.state.version;
         let after = Arc::new(Object::new(value, version));
@@ -329,7 +334,7 @@ impl Transaction<'_> {
         after
     }
 
-    pub(crate) fn remove(&mut self, kind: &Kind, object: &Arc<Object>) -> Arc<Object> {
+    pub(crate) fn remove(&mut self, kind: &'static Kind, object: &Arc<Object>) -> Arc<Object> {
         self.state.version += 1;
         let version = self.state.version;
         let last = Arc::new(Object::new(object.value().clone(), version));

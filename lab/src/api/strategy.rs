@@ -7,12 +7,12 @@ use super::status::{Cause, Status};
 use super::{defaults, metadata, validate};
 
 /// Whether `metadata.generation` is kept for the kind (the real server does so for kinds with a spec of their own).
-pub(crate) fn counts_generations(kind: &Kind) -> bool {
+pub(crate) fn counts_generations(kind: &'static Kind) -> bool {
     *kind == *POD || *kind == *NETWORK_POLICY
 }
 
 /// Defaults and canonical form.
-pub(crate) fn prepare(kind: &Kind, object: &mut Value) {
+pub(crate) fn prepare(kind: &'static Kind, object: &mut Value) {
     defaults::fill(kind, object);
     drop_empty(object);
 }
@@ -21,7 +21,7 @@ pub(crate) fn prepare(kind: &Kind, object: &mut Value) {
 ///
 /// # Errors
 /// 422 with every cause.
-pub(crate) fn check(kind: &Kind, object: &Value) -> Result<(), Status> {
+pub(crate) fn check(kind: &'static Kind, object: &Value) -> Result<(), Status> {
     let mut causes: Vec<Cause> = metadata::validate(kind, object);
     causes.extend(validate::object(kind, object));
     refuse(kind, object, causes)
@@ -31,12 +31,12 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Result<(), Status> {
 ///
 /// # Errors
 /// 422 with every cause.
-pub(crate) fn check_update(kind: &Kind, present: &Value, next: &Value) -> Result<(), Status> {
+pub(crate) fn check_update(kind: &'static Kind, present: &Value, next: &Value) -> Result<(), Status> {
     check(kind, next)?;
     refuse(kind, next, validate::update(kind, present, next))
 }
 
-fn refuse(kind: &Kind, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
+fn refuse(kind: &'static Kind, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
     if causes.is_empty() {
         return Ok(());
     }

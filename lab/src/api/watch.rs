@@ -170,6 +170,11 @@ impl Watch {
         Ok(self.pending.pop_front())
     }
 
+    /// How many events are ready to be handed out without a look at the store.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The version up to which everything has been handed out: what a bookmark says. `None` while events are pending.
     pub fn resource_version(&self) -> Option<u64> {
         self.pending.is_empty().then_some(self.seen)

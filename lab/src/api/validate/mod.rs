@@ -9,7 +9,7 @@ use super::resources::Kind;
 use super::status::Cause;
 
 /// What is wrong with an object on its own.
-pub(crate) fn object(kind: &Kind, object: &Value) -> Vec<Cause> {
+pub(crate) fn object(kind: &'static Kind, object: &Value) -> Vec<Cause> {
     match kind.kind {
         "NetworkPolicy" => networkpolicy::check(object),
         "Pod" => pod::check(object),
@@ -18,7 +18,7 @@ pub(crate) fn object(kind: &Kind, object: &Value) -> Vec<Cause> {
 }
 
 /// What is wrong with the change from one version to the next.
-pub(crate) fn update(kind: &Kind, present: &Value, next: &Value) -> Vec<Cause> {
+pub(crate) fn update(kind: &'static Kind, present: &Value, next: &Value) -> Vec<Cause> {
     match kind.kind {
         "Pod" => pod::check_update(present, next),
         _ => Vec::new(),

@@ -1,0 +1,163 @@
+//! From path and method to what answers them. What is not served is refused by name.
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::parameters::Parameters;
+use super::resources::{self, Kind, NAMESPACE, POD};
+use super::server::Server;
+use super::status::Status;
+use super::{access, discovery, exec, logs, openapi, read, write};
+
+/// Largest request body, in bytes: as the real server's.
+const BODY_LIMIT: usize = 3 << 20;
+
+/// What of the API a path means.
+pub(crate) struct Target<'a> {
+    pub(crate) kind: &'static Kind,
+    /// `None`: all namespaces.
+    pub(crate) namespace: Option<&'a str>,
+    /// `None`: the collection.
+    pub(crate) name: Option<&'a str>,
+    /// `None`: the object itself.
+    pub(crate) subresource: Option<&'a str>,
+}
+
+impl Target<'_> {
+    /// The namespace of one object or of a creation; empty for kinds of the cluster.
+    pub(crate) fn home(&self) -> &str {
+        self.namespace.unwrap_or_default()
+    }
+}
+
+/// Answers a request.
+///
+/// # Errors
+/// Whatever is refused.
+pub(crate) async fn route(server: &Server, request: Request) -> Result<Response, Status> {
+    let (mut parts, body) = request.into_parts();
+    let parameters = Parameters::of(&parts.uri)?;
+    let path = parts.uri.path().to_owned();
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let unknown = || Status::no_such_path(format!("the server could not find the requested resource {path}"));
+    match segments.as_slice() {
+        ["healthz" | "livez" | "readyz", ..] => return Ok("ok".into_response()),
+        ["openapi", "v3"] => return Ok(json(&openapi::index())),
+        ["openapi", "v3", rest @ ..] => {
+            return openapi::document(&rest.join("/")).map(|d| json(&d)).ok_or_else(unknown);
+        }
+        ["version"] | ["api"] | ["apis"] | ["api", _] | ["apis", _] | ["apis", _, _] => {
+            return discovery::answer(&segments, &parts.headers).ok_or_else(unknown)?;
+        }
+        _ => {}
+    }
+    if let ["apis", "authorization.k8s.io", "v1", rest @ ..] = segments.as_slice() {
+        let body = read_body(body).await?;
+        return access::review(rest, &parts.method, &parts.headers, &body);
+    }
+    let target = target(&segments).ok_or_else(unknown)?;
+    match (target.name, target.subresource) {
+        (Some(_), Some("log")) if *target.kind == *POD => return logs::answer(server, &target, &parameters).await,
+        (Some(_), Some("exec")) if *target.kind == *POD => {
+            return exec::answer(server, &target, &parameters, &mut parts).await;
+        }
+        (Some(_), None | Some("status")) | (None, None) => {}
+        (_, Some(other)) => {
+            let message = format!("the subresource {other} of {} is not implemented in the lab", target.kind.plural);
+            return Err(Status::not_implemented(message));
+        }
+    }
+    let body = read_body(body).await?;
+    dispatch(server, &target, &parameters, &parts, &body)
+}
+
+fn dispatch(
+    server: &Server,
+    target: &Target<'_>,
+    parameters: &Parameters,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Response, Status> {
+    let store = &server.store;
+    let headers = &parts.headers;
+    match (&parts.method, target.name) {
+        (&Method::GET, None) => read::list_or_watch(store, target, parameters, headers),
+        (&Method::GET, Some(name)) => read::get(store, target, name, parameters, headers),
+        (&Method::POST, None) if target.namespace.is_some() || !target.kind.namespaced => {
+            write::create(store, target, parameters, headers, body)
+        }
+        (&Method::DELETE, None) => write::delete_collection(store, target, parameters, headers, body),
+        (&Method::PUT, Some(name)) => write::replace(store, target, name, parameters, headers, body),
+        (&Method::PATCH, Some(name)) => write::patch(store, target, name, parameters, headers, body),
+        (&Method::DELETE, Some(name)) if target.subresource.is_none() => {
+            write::delete(store, target, name, parameters, headers, body)
+        }
+        (method, _) => {
+            let message = format!("{method} is not served on {}", parts.uri.path());
+            Err(Status::method_not_allowed(message))
+        }
+    }
+}
+
+async fn read_body(body: axum::body::Body) -> Result<Bytes, Status> {
+    use http_body_util::LengthLimitError;
+    to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+        let error: axum::BoxError = error.into_inner();
+        if error.is::<LengthLimitError>() {
+            Status::too_large(BODY_LIMIT)
+        } else {
+            Status::bad_request(format!("cannot read the request's body: {error}"))
+        }
+    })
+}
+
+fn target<'a>(segments: &[&'a str]) -> Option<Target<'a>> {
+    let (group, version, rest) = match segments {
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return None,
+    };
+    let find = |plural: &str| resources::find(group, version, plural);
+    let target = |kind, namespace, name, subresource| Some(Target { kind, namespace, name, subresource });
+    match *rest {
+        // `namespaces/a/status` is a subresource; `namespaces/a/pods` a collection.
+        ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => {
+            target(NAMESPACE, None, Some(name), Some(sub))
+        }
+        ["namespaces", namespace, plural, ref tail @ ..] => {
+            let kind = find(plural).filter(|kind| kind.namespaced)?;
+            match *tail {
+                [] => target(kind, Some(namespace), None, None),
+                [name] => target(kind, Some(namespace), Some(name), None),
+                [name, sub] => target(kind, Some(namespace), Some(name), Some(sub)),
+                _ => None,
+            }
+        }
+        [plural] => target(find(plural)?, None, None, None),
+        [plural, name] => target(find(plural).filter(|kind| !kind.namespaced)?, None, Some(name), None),
+        [plural, name, sub] => target(find(plural).filter(|kind| !kind.namespaced)?, None, Some(name), Some(sub)),
+        _ => None,
+    }
+}
+
+/// 200 with JSON.
+pub(crate) fn json(value: &Value) -> Response {
+    json_with(StatusCode::OK, value.to_string().into())
+}
+
+/// A code with bytes of JSON.
+pub(crate) fn json_with(code: StatusCode, bytes: Bytes) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+/// Adds a `Warning` header, which kubectl and client-go print.
+pub(crate) fn warn(headers: &mut HeaderMap, text: &str) {
+    let text: String = text.chars().map(|c| if c == '"' { '\'' } else { c }).filter(|c| !c.is_control()).collect();
+    if let Ok(value) = format!("299 - \"{text}\"").parse() {
+        headers.append(header::WARNING, value);
+    }
+}
