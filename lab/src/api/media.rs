@@ -1,9 +1,11 @@
-//! Media types: which form of an answer the client takes, and how its body is read. Everything is JSON here.
+//! Media types: which form of an answer the client takes, and how its body is read. Everything is JSON
+//! here, but for a few bodies that kubectl sends as protobuf.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::Value;
 
+use super::protobuf;
 use super::status::Status;
 
 /// The form of an answer.
@@ -50,7 +52,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// Reads an object from a body of JSON or YAML.
+/// Reads an object from a body.
 ///
 /// # Errors
 /// 415 for other media types, 400 for what cannot be read.
@@ -58,6 +60,7 @@ pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Status> {
     match content_type(headers) {
         "" | "application/json" => json(body),
         "application/yaml" => yaml(body),
+        "application/vnd.kubernetes.protobuf" => protobuf::read(body),
         other => Err(Status::unsupported_media_type(format!(
             "the body's media type {other} is not read here: send application/json"
         ))),

@@ -27,6 +27,7 @@ mod object;
 mod openapi;
 mod parameters;
 mod patch;
+mod protobuf;
 mod read;
 mod routes;
 mod strategy;
