@@ -2,6 +2,7 @@
 
 mod cli;
 pub mod cluster;
+mod decode;
 pub mod execute;
 mod exit;
 pub mod plan;

@@ -1,21 +1,24 @@
 //! Suites as people write them: read, checked, and turned into cases.
+//!
+//! Strict decoding, parameters, conversion, and a rehearsal against the oracle; everything that is wrong with any file comes in
+//! one answer, with its place.
+
+mod cases;
+mod convert;
+mod names;
+mod object;
+mod outline;
+mod parameters;
+mod rehearse;
+mod source;
+mod step;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::plan::{Case, Topology};
-use crate::{Problem, Problems};
+use crate::{Problems, topology};
 
-/// Where suites come from. Topologies are always the embedded ones.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// The suites in this executable.
-    Embedded,
-    /// A directory with `area/name.yaml` files, instead of the embedded ones.
-    Directory(PathBuf),
-    /// Texts by their path `area/name.yaml`.
-    Texts(BTreeMap<String, String>),
-}
+pub use source::Source;
 
 /// All suites of a source, checked, with every combination of their parameters.
 #[derive(Debug)]
@@ -31,13 +34,23 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong in all files, at once.
 pub fn load(source: &Source) -> Result<Loaded, Problems> {
-    let problem = Problem {
-        file: format!("{source:?}"),
-        line: None,
-        column: None,
-        path: None,
-        what: "loading is not built yet".to_owned(),
-        remedy: "wait for the next commit".to_owned(),
-    };
-    Err(Problems::of(vec![problem]))
+    let mut problems = Vec::new();
+    let topologies = topology::embedded().unwrap_or_else(|found| {
+        problems.extend(found);
+        BTreeMap::new()
+    });
+    let (files, unreadable) = source.read();
+    problems.extend(unreadable);
+    let mut loaded: Vec<Case> = Vec::new();
+    for (file, text) in &files {
+        match cases::cases(file, text, &topologies) {
+            Ok(cases) => loaded.extend(cases),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Problems::of(problems));
+    }
+    loaded.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Loaded { cases: loaded, topologies })
 }

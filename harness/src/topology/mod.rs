@@ -1,21 +1,124 @@
 //! Topologies as people write them: plain Kubernetes manifests of namespaces and pods.
 
+mod load;
+
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::Problem;
-use crate::plan::{Bindings, PodRef, Topology};
+use crate::plan::placeholder::{Placeholder, bind, map_strings, replace};
+use crate::plan::{Bindings, PodRef, Topology, Traffic};
+
+pub use load::{embedded, parse};
+
+/// The annotation that names the node slot of a pod.
+pub const SLOT: &str = "netpol.dev/node";
+
+/// The pod that `text` names: `ns/pod`, or `pod` where one namespace alone has a pod of this name.
+///
+/// # Errors
+/// A sentence, where there is no such pod or more than one.
+pub(crate) fn find_pod(topology: &Topology, text: &str) -> Result<PodRef, String> {
+    let matching: Vec<&PodRef> = match text.split_once('/') {
+        Some((namespace, name)) => {
+            topology.pods.keys().filter(|pod| pod.namespace == namespace && pod.name == name).collect()
+        }
+        None => topology.pods.keys().filter(|pod| pod.name == text).collect(),
+    };
+    match matching.as_slice() {
+        [pod] => Ok((*pod).clone()),
+        [] => {
+            let known: Vec<String> = topology.pods.keys().map(ToString::to_string).collect();
+            Err(format!("topology {} has no pod '{text}': it has {}", topology.name, known.join(", ")))
+        }
+        _ => Err(format!("topology {} has several pods '{text}': say NAMESPACE/{text}", topology.name)),
+    }
+}
+
+/// The logical namespace of this name.
+///
+/// # Errors
+/// A sentence, where there is none.
+pub(crate) fn find_namespace(topology: &Topology, name: &str) -> Result<String, String> {
+    let mut known = topology.namespaces.iter().filter_map(|namespace| namespace.metadata.name.as_deref());
+    match known.clone().find(|known| *known == name) {
+        Some(found) => Ok(found.to_owned()),
+        None => {
+            let first = known.next().unwrap_or_default().to_owned();
+            let known = known.fold(first, |list, next| format!("{list}, {next}"));
+            Err(format!("topology {} has no namespace '{name}': it has {known}", topology.name))
+        }
+    }
+}
+
+/// Whether a pod answers this traffic: a container declares the port. Echo requests are answered by every pod.
+pub(crate) fn listens(pod: &Pod, traffic: Traffic) -> bool {
+    let (protocol, number) = match traffic {
+        Traffic::Icmp => return true,
+        Traffic::Tcp(port) => ("TCP", port),
+        Traffic::Udp(port) => ("UDP", port),
+    };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers
+        .flat_map(|container| container.ports.iter().flatten())
+        .any(|port| port.container_port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == protocol)
+}
+
+/// The pods whose addresses the manifest of `pod` names.
+pub(crate) fn needs(topology: &Topology, pod: &Pod) -> BTreeSet<PodRef> {
+    let mut found = BTreeSet::new();
+    let value = serde_json::to_value(pod).unwrap_or_default();
+    map_strings(&value, "", &mut |text, _| {
+        // What is unknown was refused when the topology was loaded.
+        let _ = replace(text, |inner| {
+            found.extend(Placeholder::parse(inner, topology)?.pod().cloned());
+            Ok(None)
+        });
+        text.into()
+    });
+    found
+}
 
 /// The pods in waves: those of one wave may be created at the same time; their arguments name addresses of earlier waves only.
 pub fn waves(topology: &Topology) -> Vec<Vec<PodRef>> {
-    vec![topology.pods.keys().cloned().collect()]
+    let mut waves: Vec<Vec<PodRef>> = Vec::new();
+    let mut placed = BTreeSet::new();
+    loop {
+        let ready = topology.pods.iter().filter(|(name, _)| !placed.contains(*name));
+        let ready = ready.filter(|(_, pod)| needs(topology, pod).is_subset(&placed));
+        let wave: Vec<PodRef> = ready.map(|(name, _)| name.clone()).collect();
+        if wave.is_empty() {
+            return waves;
+        }
+        placed.extend(wave.iter().cloned());
+        waves.push(wave);
+    }
 }
 
 /// The pod as it is to be created: real namespace, placeholders in its arguments replaced.
 ///
 /// # Errors
-/// Placeholders whose pod has no address in `bindings`.
+/// Placeholders whose pod has no address in `bindings`; a pod or namespace that is unknown.
 pub fn bind_pod(topology: &Topology, pod: &PodRef, bindings: &Bindings) -> Result<Pod, Vec<Problem>> {
-    let mut bound = topology.pods.get(pod).cloned().unwrap_or_default();
-    bound.metadata.namespace = bindings.namespaces.get(&pod.namespace).cloned();
+    let problem = |path: String, what: String| Problem {
+        file: format!("{}.yaml", topology.name),
+        line: None,
+        column: None,
+        path: Some(path),
+        what,
+        remedy: "create the pods in the order of their waves".to_owned(),
+    };
+    let template =
+        topology.pods.get(pod).ok_or_else(|| vec![problem(pod.to_string(), format!("there is no pod {pod}"))])?;
+    let namespace = bindings.namespaces.get(&pod.namespace);
+    let namespace = namespace
+        .ok_or_else(|| vec![problem(pod.to_string(), format!("namespace {} has no real name yet", pod.namespace))])?;
+    let decode = |what: serde_json::Error| vec![problem(pod.to_string(), what.to_string())];
+    let value = serde_json::to_value(template).map_err(decode)?;
+    let value = bind(&value, &pod.to_string(), topology, bindings)
+        .map_err(|wrong| wrong.into_iter().map(|(path, what)| problem(path, what)).collect::<Vec<_>>())?;
+    let mut bound: Pod = serde_json::from_value(value).map_err(decode)?;
+    bound.metadata.namespace = Some(namespace.clone());
     Ok(bound)
 }

@@ -1,0 +1,8 @@
+//! Loading and planning: the embedded suites, and the corpora of valid and invalid files.
+
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod rehearsal;
