@@ -48,6 +48,13 @@ impl<'a> ExpressionWriter<'a> {
             self.need(*field)?;
         }
         match statement {
+            Statement::CtDirection(direction) => {
+                self.expression("ct", |ct| {
+                    ct.u32(1, FIRST_REGISTER);
+                    ct.u32(2, 1); // NFT_CT_DIRECTION
+                });
+                self.compare(Comparison::Equal, &[direction.number()]);
+            }
             Statement::CtState { negated, states } => {
                 self.expression("ct", |ct| {
                     ct.u32(1, FIRST_REGISTER);

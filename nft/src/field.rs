@@ -88,6 +88,31 @@ pub enum CtState {
     Untracked,
 }
 
+/// The side of its connection that a packet comes from (`ct direction`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CtDirection {
+    /// From the side that opened the connection.
+    Original,
+    /// From the other side.
+    Reply,
+}
+
+impl CtDirection {
+    /// The kernel's number of the direction.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for CtDirection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Original => "original",
+            Self::Reply => "reply",
+        })
+    }
+}
+
 impl CtState {
     /// The kernel's bit of the state.
     pub(crate) fn bit(self) -> u32 {

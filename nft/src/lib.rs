@@ -33,7 +33,7 @@ pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
 pub use connection::Connection;
 pub use element::{Element, ElementValue, Key};
 pub use error::{Error, Failure, InvalidObject};
-pub use field::{CtState, Field};
+pub use field::{CtDirection, CtState, Field};
 pub use list::ListedRule;
 pub use protocol::{Icmpv6Type, NfProto, Protocol};
 pub use rule::Rule;

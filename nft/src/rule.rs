@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::field::{CtState, Field};
+use crate::field::{CtDirection, CtState, Field};
 use crate::protocol::{Icmpv6Type, NfProto, Protocol};
 use crate::statement::Statement;
 use crate::table::Family;
@@ -99,6 +99,11 @@ impl Rule {
     /// The connection's state is one of these.
     pub fn ct_state(self, states: &[CtState]) -> Self {
         self.and(Statement::CtState { negated: false, states: BTreeSet::from_iter(states.iter().copied()) })
+    }
+
+    /// The packet comes from this side of its connection.
+    pub fn ct_direction(self, direction: CtDirection) -> Self {
+        self.and(Statement::CtDirection(direction))
     }
 
     /// The connection's state is none of these.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::field::{CtState, Field};
+use crate::field::{CtDirection, CtState, Field};
 use crate::protocol::{NfProto, Protocol};
 use crate::set::write_concatenation;
 use crate::table::Family;
@@ -17,6 +17,7 @@ use crate::verdict::Verdict;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Statement {
     CtState { negated: bool, states: BTreeSet<CtState> },
+    CtDirection(CtDirection),
     Compare { field: Field, negated: bool, value: Value },
     Prefix { field: Field, negated: bool, net: IpNet },
     Range { field: Field, from: Value, to: Value },
@@ -66,6 +67,7 @@ impl Statement {
         matches!(
             self,
             Self::CtState { .. }
+                | Self::CtDirection(_)
                 | Self::Compare { .. }
                 | Self::Prefix { .. }
                 | Self::Range { .. }
@@ -105,6 +107,7 @@ impl Statement {
         };
         let not = |negated: bool| if negated { "!= " } else { "" };
         match self {
+            Self::CtDirection(direction) => write!(f, "ct direction {direction}"),
             Self::CtState { negated, states } => {
                 let states: Vec<String> = states.iter().map(CtState::to_string).collect();
                 write!(f, "ct state {}{}", if *negated { "! " } else { "" }, states.join(","))

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpol_nft::{
-    AddressRanges, Chain, ChainType, CtState, DataType, Element, Field, Hook, Icmpv6Type, NfProto, Policy, Protocol,
-    Rule, Ruleset, Set, Table, Value, Verdict, priority,
+    AddressRanges, Chain, ChainType, CtDirection, CtState, DataType, Element, Field, Hook, Icmpv6Type, NfProto, Policy,
+    Protocol, Rule, Ruleset, Set, Table, Value, Verdict, priority,
 };
 
 pub(crate) fn nat_chain(name: &str) -> Chain {
@@ -107,6 +107,8 @@ fn dispatch() -> Vec<Rule> {
         Rule::new().ct_state(&[CtState::Related, CtState::Established]).accept(),
         Rule::new().ct_state(&[CtState::Invalid]).counter().drop(),
         Rule::new().ct_state_not(&[CtState::New, CtState::Untracked]).return_(),
+        Rule::new().ct_state(&[CtState::Established]).ct_direction(CtDirection::Reply).accept(),
+        Rule::new().ct_direction(CtDirection::Original).counter().return_(),
         Rule::new().iifname("eth0").oifname_not("lo").accept(),
         Rule::new().iifname("veth*").fib_saddr_iif_missing().drop().comment("forged sources, P39"),
         Rule::new().iifname_in("uplinks").oifname_not_in("uplinks").ip_daddr_vmap("pods"),
