@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::logs::{container_of, refusal};
 use super::parameters::Parameters;
@@ -159,12 +159,13 @@ async fn relay(
     let ExecSession { stdin, stdout, stderr, resize, exit, kill_on_drop } = session;
     // A bounded queue: a client that does not read stops the process's writes.
     let (out, mut outgoing) = mpsc::channel::<Message>(4);
-    let (active, mut activity) = tokio::sync::watch::channel(Instant::now());
-    let pumps = [(STDOUT, stdout), (STDERR, stderr)]
+    let (exited, _) = tokio::sync::watch::channel(false);
+    let pumps: Vec<_> = [(STDOUT, stdout), (STDERR, stderr)]
         .into_iter()
-        .filter_map(|(channel, stream)| stream.map(|stream| pump(channel, stream, out.clone(), active.clone())));
-    let pumps = join_all(pumps.collect::<Vec<_>>());
-    drop((out, active));
+        .filter_map(|(channel, stream)| Some(pump(channel, stream?, out.clone(), exited.subscribe())))
+        .collect();
+    let pumps = join_all(pumps);
+    drop(out);
 
     let writer = async {
         while let Some(message) = outgoing.recv().await {
@@ -174,36 +175,17 @@ async fn relay(
         }
         true
     };
-    // Ends when all output has been sent, or nothing came for a while after the exit although something, such as a
-    // grandchild, holds the pipe open.
     let process = async {
         let mut drained = std::pin::pin!(join(pumps, writer));
         let mut exit = exit;
-        let (sent, ended) = tokio::select! {
-            ((_, sent), ended) = async { (drained.as_mut().await, None::<Ended>) } => (Some(sent), ended),
-            ended = &mut exit => (None, Some(ended)),
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None if sent == Some(false) => return None,
-            None => exit.await,
-        };
-        if sent.is_none() {
-            loop {
-                let silent_since = (*activity.borrow_and_update()).max(Instant::now() - DRAIN);
-                tokio::select! {
-                    (_, sent) = drained.as_mut() => {
-                        if !sent {
-                            return None;
-                        }
-                        break;
-                    }
-                    () = sleep_until(silent_since + DRAIN) => break,
-                    changed = activity.changed() => if changed.is_err() { drained.as_mut().await; break },
-                }
+        tokio::select! {
+            (_, sent) = drained.as_mut() => if sent { Some(exit.await) } else { None },
+            ended = &mut exit => {
+                exited.send_replace(true);
+                let (_, sent) = drained.await;
+                sent.then_some(ended)
             }
         }
-        Some(ended)
     };
     let result = tokio::select! {
         result = process => result,
@@ -213,17 +195,26 @@ async fn relay(
     result
 }
 
-/// Reads a stream of the process to its end.
+/// Reads a stream of the process to its end; or, once the process has exited, until nothing came for a while although
+/// something, such as a grandchild, holds the pipe open.
 async fn pump(
     channel: u8,
     mut stream: Pin<Box<dyn AsyncRead + Send>>,
     out: mpsc::Sender<Message>,
-    active: tokio::sync::watch::Sender<Instant>,
+    mut exited: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut buffer = vec![0; CHUNK - 1];
-    // A terminal whose other end is closed answers EIO: that is its end of file.
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        active.send_replace(Instant::now());
+    loop {
+        let read = if *exited.borrow() {
+            timeout(DRAIN, stream.read(&mut buffer)).await.unwrap_or(Ok(0))
+        } else {
+            tokio::select! {
+                read = stream.read(&mut buffer) => read,
+                _ = exited.changed() => continue,
+            }
+        };
+        // A terminal whose other end is closed answers EIO: that is its end of file.
+        let Ok(length @ 1..) = read else { return };
         if out.send(message(channel, &buffer[..length])).await.is_err() {
             return;
         }

@@ -56,6 +56,30 @@ async fn a_megabyte_goes_in_and_comes_out() {
 }
 
 #[tokio::test]
+async fn a_slow_client_loses_nothing() {
+    let (_cluster, pods) = cluster().await;
+    let parameters = AttachParams::default().stderr(false);
+    let mut process = pods.exec("a", ["head", "-c", "100000", "/dev/zero"], &parameters).await.unwrap();
+    // Longer than the server waits for silent output after the process has ended.
+    sleep(Duration::from_millis(1500)).await;
+    let mut received = Vec::new();
+    timeout(SOON, process.stdout().unwrap().read_to_end(&mut received)).await.unwrap().unwrap();
+    assert_eq!(received.len(), 100_000);
+}
+
+#[tokio::test]
+async fn a_grandchild_that_keeps_the_output_open_does_not_keep_the_client() {
+    let (_cluster, pods) = cluster().await;
+    let mut process = pods.exec("a", ["sh", "-c", "sleep 8 & echo done"], &AttachParams::default()).await.unwrap();
+    let status = process.take_status().unwrap();
+    let mut out = String::new();
+    process.stdout().unwrap().read_to_string(&mut out).await.unwrap();
+    assert_eq!(out, "done\n");
+    let status = timeout(Duration::from_secs(5), status).await.expect("the answer does not wait for sleep").unwrap();
+    assert_eq!(status.status.as_deref(), Some("Success"));
+}
+
+#[tokio::test]
 async fn the_process_dies_with_its_client() {
     let (_cluster, pods) = cluster().await;
     let parameters = AttachParams::default().stderr(false);
