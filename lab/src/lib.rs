@@ -1,2 +1,27 @@
-//! The embedded cluster: a small API server, nodes and pods as network namespaces
+//! The embedded cluster: a small API server, nodes and pods as network namespaces, an enforcer per node.
+//!
+//! ```text
+//! parent (`up`)  ── fork ──►  stage  ── fork into new namespaces ──►  init (PID 1): API server, kubelets, pods
+//!       └───────────── lifeline: a pipe whose end ends the init, and with it everything ─────────────┘
+//! ```
+
 pub mod api;
+mod cli;
+mod cluster;
+mod enforcers;
+mod init;
+mod kubelet;
+mod lifeline;
+mod namespaces;
+mod net;
+mod nodes;
+mod preflight;
+mod processes;
+mod report;
+mod rundir;
+mod scheduler;
+mod stage;
+mod up;
+
+pub use cli::{Enforcer, EnforcerError, LabArgs, LabOptions, RunId, RunIdError};
+pub use up::{Audience, up};

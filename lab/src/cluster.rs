@@ -1,0 +1,151 @@
+//! The cluster, as a list of steps: network, API server, nodes, controllers, kubelets.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::resources::{NAMESPACE, POD};
+use crate::api::{Credentials, Filter, Status, Store, kubeconfig, serve};
+use crate::cli::{Enforcer, LabOptions};
+use crate::enforcers::Enforcers;
+use crate::kubelet::{Kubelet, Registry};
+use crate::net::addresses::FABRIC_ADDRESS;
+use crate::net::fabric::Fabric;
+use crate::net::node::NodeNet;
+use crate::nodes::{self, Node};
+use crate::processes::Processes;
+use crate::report::{Report, Reporter};
+use crate::rundir::RunDir;
+use crate::scheduler;
+
+/// How long the nodes, which is to say their enforcers, may take to become Ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Boots the cluster, says so, and runs it; returns only if a part of it fails.
+pub(crate) async fn run(
+    options: LabOptions,
+    rundir: RunDir,
+    listener: TcpListener,
+    reporter: Reporter,
+    started: Instant,
+) -> anyhow::Result<Infallible> {
+    let LabOptions { nodes: count, enforcer, run } = options;
+    let step = |what: &str| reporter.progress(format!("{:>5} ms  {what}", started.elapsed().as_millis()));
+
+    let processes = Processes::start().context("cannot start the reaper")?;
+    let fabric = Fabric::set_up().context("cannot set up the fabric")?;
+    let mut nodes = Vec::new();
+    for number in 1..=count {
+        let name = Node::name(number);
+        let net =
+            NodeNet::create(&fabric, number, count).with_context(|| format!("cannot set up the network of {name}"))?;
+        nodes.push(Node { name, net, ready: watch::channel(false).0 });
+    }
+    step(&format!("network: fabric and {count} nodes"));
+
+    let store = Store::new();
+    for name in ["default", "kube-node-lease", "kube-public", crate::enforcers::NAMESPACE] {
+        create_namespace(&store, name).map_err(refused)?;
+    }
+    nodes::register(&store, &nodes).map_err(refused)?;
+    let registry = Registry::default();
+    let host = listener.local_addr().context("the host's listener has no address")?;
+    let inside = TcpListener::bind((FABRIC_ADDRESS, 0)).context("cannot listen on the fabric")?;
+    let fabric_side = inside.local_addr().context("the fabric's listener has no address")?;
+    let credentials =
+        Credentials::new(&[host.ip(), IpAddr::from(FABRIC_ADDRESS)]).context("cannot make certificates")?;
+    let context = format!("netpol-lab-{}", run.as_str());
+    let inner_kubeconfig = rundir.private().join("kubeconfig");
+    write_kubeconfig(&inner_kubeconfig, &credentials, fabric_side, &context)?;
+    let mut parts = JoinSet::new();
+    let (api_store, runtime) = (store.clone(), Arc::new(registry.clone()));
+    let credentials = Arc::new(credentials);
+    let api_credentials = credentials.clone();
+    parts.spawn(async move {
+        let ended = serve(api_store, runtime, vec![listener, inside], &api_credentials).await;
+        anyhow!("the API server ended: {ended:?}")
+    });
+    step("API server");
+
+    parts.spawn(part("scheduler", scheduler::run(store.clone())));
+    for node in &nodes {
+        let kubelet = Kubelet {
+            store: store.clone(),
+            node: node.name.clone(),
+            net: node.net.clone(),
+            ready: node.ready.subscribe(),
+            processes: processes.clone(),
+            registry: registry.clone(),
+            run: run.clone(),
+            bin: rundir.bin(),
+        };
+        parts.spawn(part("kubelet", Arc::new(kubelet).run()));
+    }
+    let enforced = enforcer != Enforcer::None;
+    parts.spawn(part("node controller", nodes::keep_conditions(store.clone(), nodes.clone(), enforced)));
+    let enforcers = Enforcers { enforcer, kubeconfig: inner_kubeconfig, nodes: nodes.clone() };
+    parts.spawn(part("enforcer controller", enforcers.keep(store.clone())));
+
+    let all_ready = async {
+        for node in &nodes {
+            // The sender is in `nodes`.
+            let _ = node.ready.subscribe().wait_for(|ready| *ready).await;
+        }
+    };
+    tokio::select! {
+        () = all_ready => {}
+        Some(ended) = parts.join_next() => return Err(ended?),
+        () = tokio::time::sleep(READY_WITHIN) => return Err(not_ready(&store)),
+    }
+    write_kubeconfig(&rundir.kubeconfig(), &credentials, host, &context)?;
+    step("every node is Ready");
+    reporter.send(&Report::Ready { after_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) });
+    match parts.join_next().await {
+        Some(ended) => Err(ended?),
+        None => Err(anyhow!("the cluster has no parts")),
+    }
+}
+
+async fn part(name: &'static str, work: impl Future<Output = Result<(), Status>>) -> anyhow::Error {
+    match work.await {
+        Ok(()) => anyhow!("the {name} ended"),
+        Err(status) => anyhow!("the {name} ended: {}", status.message),
+    }
+}
+
+/// What is known of enforcers that do not become Ready.
+fn not_ready(store: &Store) -> anyhow::Error {
+    let filter = Filter { namespace: Some(crate::enforcers::NAMESPACE.into()), ..Filter::default() };
+    let states: Vec<String> = store
+        .list(POD, &filter)
+        .items
+        .iter()
+        .filter(|pod| !nodes::is_ready(pod.value()))
+        .map(|pod| format!("{}: {}", pod.name(), pod.value()["status"]["containerStatuses"][0]["state"]))
+        .collect();
+    anyhow!("not every enforcer was Ready within {READY_WITHIN:?}: {}", states.join("; "))
+}
+
+fn refused(status: Status) -> anyhow::Error {
+    anyhow!("the API server refused an object of the lab's own: {}", status.message)
+}
+
+fn create_namespace(store: &Store, name: &str) -> Result<(), Status> {
+    store.create(NAMESPACE, "", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).map(drop)
+}
+
+/// Writes a kubeconfig that only this user can read: it holds the cluster's token.
+fn write_kubeconfig(path: &Path, credentials: &Credentials, server: SocketAddr, context: &str) -> anyhow::Result<()> {
+    let text = kubeconfig(credentials, &format!("https://{server}"), context);
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,131 @@
+//! Linux namespaces and the system calls around them: the one place of the lab where `unsafe` is needed.
+#![expect(
+    unsafe_code,
+    reason = "fork, unshare and the hook between fork and exec have no safe interface: each can break \
+              promises of the standard library if it is called at the wrong moment, so each says here why it is not"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustix::process::Pid;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use tokio::io::unix::AsyncFd;
+
+/// Which side of a fork this process is.
+pub(crate) enum Fork {
+    /// The process that called; the child's id.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Forks this process, which must have a single thread: a lock that another thread holds would stay locked forever
+/// in the child. It is refused otherwise.
+pub(crate) fn fork() -> io::Result<Fork> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other(format!("the lab must fork before it starts threads, and there are {threads}")));
+    }
+    // SAFETY: there is one thread, so the child's copy of memory is consistent.
+    match unsafe { libc::fork() } {
+        0 => Ok(Fork::Child),
+        pid => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Moves the calling thread (for a user, mount or PID namespace: the process, which must have one thread) into new
+/// namespaces.
+pub(crate) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES));
+    // SAFETY: only CLONE_FILES endangers descriptors of other threads, and no caller passes it.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Ends the process at once, without running destructors or exit handlers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Registers a descriptor that this process owns with the tokio runtime.
+pub(crate) fn register(fd: OwnedFd) -> io::Result<AsyncFd<File>> {
+    // SAFETY: the file is moved into the registration, nobody else can close it, and `File` always answers with the
+    // same descriptor.
+    Ok(unsafe { AsyncFd::register(File::from(fd)) }?)
+}
+
+/// A network namespace without a name: it lives as long as a handle to it or a process in it.
+#[derive(Debug, Clone)]
+pub(crate) struct NetNs {
+    file: Arc<File>,
+    inode: u64,
+}
+
+impl NetNs {
+    /// The namespace of the calling thread.
+    pub(crate) fn current() -> io::Result<NetNs> {
+        let file = File::open("/proc/thread-self/ns/net")?;
+        let inode = file.metadata()?.ino();
+        Ok(NetNs { file: Arc::new(file), inode })
+    }
+
+    /// Makes a new namespace and runs `set_up` on a thread in it.
+    pub(crate) fn create<T: Send>(set_up: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(NetNs, T)> {
+        on_own_thread(|| {
+            unshare(UnshareFlags::NEWNET)?;
+            let netns = NetNs::current()?;
+            Ok((netns, set_up()?))
+        })
+    }
+
+    /// Runs `work` on a thread of its own inside this namespace. Sockets made there stay in it.
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        on_own_thread(|| {
+            rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            work()
+        })
+    }
+
+    /// The kernel's number of the namespace, as `/proc/PID/ns/net` shows it.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The descriptor, for netlink messages that name a namespace.
+    pub(crate) fn raw_fd(&self) -> i32 {
+        self.file.as_raw_fd()
+    }
+}
+
+fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Lets `command` start in `netns` as the leader of a session of its own, with `terminal` (if any) as its controlling
+/// terminal and every signal at its default.
+pub(crate) fn enter_before_exec(command: &mut Command, netns: &NetNs, terminal: Option<OwnedFd>) {
+    let netns = netns.clone();
+    // SAFETY: the hook makes system calls only; it allocates nothing and takes no lock, as the code between fork and
+    // exec of a process with threads must. The descriptors are owned by the closure and therefore open.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::thread::move_into_link_name_space(netns.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            rustix::process::setsid()?;
+            if let Some(terminal) = &terminal {
+                rustix::process::ioctl_tiocsctty(terminal)?;
+            }
+            // The Rust runtime ignores SIGPIPE, and what is ignored stays ignored across exec.
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! Node objects: created at boot, and Ready as soon as what enforces policies on them is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::api::resources::{NODE, POD};
+use crate::api::{Filter, From, Part, Status, Store};
+use crate::enforcers::{LABEL, NAMESPACE};
+use crate::kubelet::condition;
+use crate::net::node::NodeNet;
+
+/// A node, as its kubelet and the controllers share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// `worker-1` and so on.
+    pub(crate) name: String,
+    /// Its network.
+    pub(crate) net: Arc<NodeNet>,
+    /// Whether it is Ready.
+    pub(crate) ready: watch::Sender<bool>,
+}
+
+impl Node {
+    /// The name of the node with this number, counted from 1.
+    pub(crate) fn name(number: u16) -> String {
+        format!("worker-{number}")
+    }
+}
+
+/// Creates the Node objects.
+///
+/// # Errors
+/// What the store refuses.
+pub(crate) fn register(store: &Store, nodes: &[Node]) -> Result<(), Status> {
+    nodes.iter().try_for_each(|node| store.create(NODE, "", object(node)).map(drop))
+}
+
+fn object(node: &Node) -> Value {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let address = node.net.address.to_string();
+    let cidr = node.net.pod_cidr.to_string();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": node.name,
+            "labels": {
+                "kubernetes.io/hostname": node.name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": architecture(),
+            },
+        },
+        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": address},
+                {"type": "Hostname", "address": node.name},
+            ],
+            "conditions": [ready_condition(&Value::Null, false)],
+            "capacity": {"pods": "250"},
+            "allocatable": {"pods": "250"},
+            "nodeInfo": {
+                "architecture": architecture(),
+                "bootID": "",
+                "containerRuntimeVersion": concat!("netpol://", env!("CARGO_PKG_VERSION")),
+                "kernelVersion": release.trim(),
+                "kubeProxyVersion": "",
+                "kubeletVersion": concat!("v", env!("CARGO_PKG_VERSION"), "-netpol-lab"),
+                "machineID": "",
+                "operatingSystem": "linux",
+                "osImage": "netpol lab",
+                "systemUUID": "",
+            },
+        },
+    })
+}
+
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn ready_condition(present: &Value, ready: bool) -> Value {
+    let why = if ready {
+        ("KubeletReady", "the lab's kubelet is ready, and so is what enforces policies, if anything")
+    } else {
+        ("EnforcerNotReady", "the enforcer of this node is not Ready")
+    };
+    serde_json::to_value(condition(present, "Ready", ready, Some((why.0, why.1.to_owned())))).unwrap_or_default()
+}
+
+/// Keeps the Ready condition of every node. With `enforced`, a node is Ready while one of the enforcer pods on it is.
+///
+/// # Errors
+/// If the watch falls too far behind, or a node is gone.
+pub(crate) async fn keep_conditions(store: Store, nodes: Vec<Node>, enforced: bool) -> Result<(), Status> {
+    let filter = Filter { namespace: Some(NAMESPACE.into()), ..Filter::default() };
+    let mut watch = store.watch(POD, filter.clone(), From::Now)?;
+    let mut published: BTreeMap<String, bool> = BTreeMap::new();
+    loop {
+        let pods = store.list(POD, &filter).items;
+        for node in &nodes {
+            let serves = |pod: &Value| {
+                pod["spec"]["nodeName"] == node.name.as_str()
+                    && !pod["metadata"]["labels"][LABEL].is_null()
+                    && is_ready(pod)
+            };
+            let ready = !enforced || pods.iter().any(|pod| serves(pod.value()));
+            if published.insert(node.name.clone(), ready) != Some(ready) {
+                store.modify(NODE, "", &node.name, Part::Status, |object| {
+                    object["status"]["conditions"] = json!([ready_condition(&object["status"], ready)]);
+                    Ok(())
+                })?;
+                node.ready.send_replace(ready);
+            }
+        }
+        watch.next().await?;
+        while watch.try_next()?.is_some() {}
+    }
+}
+
+/// Whether an object's condition Ready holds.
+pub(crate) fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
