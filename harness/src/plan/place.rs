@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(locate(TEXT, "a"), Some((1, 1)));
         assert_eq!(locate(TEXT, "steps[0].name"), Some((3, 5)));
         assert_eq!(locate(TEXT, "steps[0].labels.app.io/b"), Some((4, 14)));
-        assert_eq!(locate(TEXT, "steps[0].labels.d[1].e"), Some((4, 33)));
+        assert_eq!(locate(TEXT, "steps[0].labels.d[1].e"), Some((4, 35)));
         assert_eq!(locate(TEXT, "[1].b.c"), Some((7, 3)));
     }
 
