@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use netpol_lab::api::resources::{NAMESPACE, POD};
-use netpol_lab::api::runtime::{ExecRequest, ExecSession, Log, LogLine, LogRequest, RuntimeError};
+use netpol_lab::api::runtime::{ExecRequest, ExecSession, Log, LogLine, LogRequest, RuntimeError, TerminalSize};
 use netpol_lab::api::{Credentials, Part, Runtime, Store, kubeconfig, serve};
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
 
 /// A running API server; it ends with the test's runtime.
@@ -82,11 +82,13 @@ pub(crate) fn pod(name: &str) -> Value {
 pub(crate) struct Processes {
     stored: Mutex<BTreeMap<String, Vec<LogLine>>>,
     live: broadcast::Sender<(String, LogLine)>,
+    /// Sizes that terminals were given, for the test to see.
+    pub(crate) sizes: Mutex<Option<mpsc::UnboundedReceiver<TerminalSize>>>,
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        Self { stored: Mutex::default(), live: broadcast::channel(64).0 }
+        Self { stored: Mutex::default(), live: broadcast::channel(64).0, sizes: Mutex::default() }
     }
 }
 
@@ -111,12 +113,14 @@ impl Runtime for Processes {
             let mut child = command
                 .spawn()
                 .map_err(|error| RuntimeError::Start { command: request.command.clone(), detail: error.to_string() })?;
+            let (resize, sizes) = mpsc::unbounded_channel();
+            *self.sizes.lock().unwrap() = Some(sizes);
             let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
             Ok(ExecSession {
                 stdin: stdin.map(|pipe| Box::pin(pipe) as _),
                 stdout: stdout.map(|pipe| Box::pin(pipe) as _),
                 stderr: stderr.map(|pipe| Box::pin(pipe) as _),
-                resize: None,
+                resize: Some(resize),
                 // The child moves into the future; dropping that kills it.
                 exit: Box::pin(async move {
                     let status = child.wait().await.map_err(|error| RuntimeError::Failed(error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt, StreamExt};
+use futures::{AsyncBufReadExt, SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams, LogParams};
@@ -97,6 +97,21 @@ async fn the_process_dies_with_its_client() {
         }
     };
     timeout(SOON, gone).await.expect("the process ends");
+}
+
+#[tokio::test]
+async fn a_terminal_is_told_its_size() {
+    let (cluster, pods) = cluster().await;
+    let mut process = pods.exec("a", ["cat"], &AttachParams::interactive_tty()).await.unwrap();
+    let mut sizes = process.terminal_size().unwrap();
+    sizes.send(kube::api::TerminalSize { width: 100, height: 40 }).await.unwrap();
+    let mut stdin = process.stdin().unwrap();
+    stdin.write_all(b"x").await.unwrap();
+    let mut echoed = [0];
+    process.stdout().unwrap().read_exact(&mut echoed).await.unwrap();
+    let mut received = cluster.processes.sizes.lock().unwrap().take().unwrap();
+    let size = timeout(SOON, received.recv()).await.unwrap().unwrap();
+    assert_eq!((size.width, size.height), (100, 40));
 }
 
 #[tokio::test]

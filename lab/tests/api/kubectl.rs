@@ -185,3 +185,21 @@ async fn exec_and_logs() {
     cluster.processes.write_log("server", Timestamp::now(), "two");
     assert_eq!(next().await, "two");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(kubectl), ignore = "kubectl is not installed")]
+async fn run_patch_wait_create() {
+    let cluster = Cluster::start().await;
+    let kubectl = Kubectl::new(&cluster, "run");
+    kubectl.ok(&["run", "client", "--image=netpol", "--labels=app=client"], "").await;
+    kubectl.ok(&["wait", "pod/client", "--for=jsonpath={.status.phase}=Pending", "--timeout=5s"], "").await;
+    kubectl.ok(&["annotate", "pod", "client", "note=x"], "").await;
+    kubectl.ok(&["patch", "pod", "client", "-p", r#"{"metadata":{"labels":{"a":"b"}}}"#], "").await;
+    kubectl.ok(&["set", "image", "pod/client", "client=netpol:2"], "").await;
+    let image = kubectl.ok(&["get", "pod", "client", "-o", "jsonpath={.spec.containers[*].image}"], "").await;
+    assert_eq!(image, "netpol:2");
+    kubectl.ok(&["create", "configmap", "c", "--from-literal=k=v"], "").await;
+    assert_eq!(kubectl.ok(&["get", "cm", "c", "-o", "jsonpath={.data.k}"], "").await, "v");
+    kubectl.ok(&["delete", "pods", "--all"], "").await;
+    assert!(kubectl.ok(&["get", "pods", "-o", "name"], "").await.is_empty());
+}
