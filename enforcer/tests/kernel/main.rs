@@ -2,6 +2,7 @@
 
 mod compile;
 mod differences;
+mod live;
 mod manifests;
 mod node;
 mod packets;
