@@ -10,15 +10,23 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::Up;
-use crate::cluster::connect;
+use crate::cluster::{ClusterError, connect};
+use crate::exit::Exit;
 use crate::waits;
 
 /// Prints the line, waits for the end of stdin, and deletes the namespaces of `run`.
 ///
 /// # Errors
-/// A kubeconfig that leads nowhere, and namespaces that could not be deleted.
-pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Option<String>) -> anyhow::Result<()> {
-    let client = connect(&file, context.as_deref()).await?;
+/// A cluster that does not answer, and namespaces that could not be deleted. A kubeconfig that is none is bad input.
+pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Option<String>) -> anyhow::Result<Exit> {
+    let client = match connect(&file, context.as_deref()).await {
+        Ok(client) => client,
+        Err(error @ ClusterError::Kubeconfig { .. }) => {
+            eprintln!("netpol: {error}");
+            return Ok(Exit::BadInput);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let version = client.apiserver_version().await;
     version.with_context(|| {
         format!(
@@ -30,10 +38,10 @@ pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Optio
     println!("{}", serde_json::to_string(&Up { kubeconfig: file, context, owned: false })?);
     let mut nothing = Vec::new();
     tokio::io::stdin().read_to_end(&mut nothing).await?;
-    match run {
-        Some(run) => remove_run(&client, &run).await,
-        None => Ok(()),
+    if let Some(run) = run {
+        remove_run(&client, &run).await?;
     }
+    Ok(Exit::Passed)
 }
 
 /// Deletes every namespace of a run and waits until they are gone.
