@@ -26,13 +26,14 @@ fn workspace_crates_depend_on_each_other_as_drawn() {
         .iter()
         .map(|package| {
             let normal = package.dependencies.iter().filter(|edge| edge.kind == DependencyKind::Normal);
-            (package.name.to_string(), normal.map(|edge| edge.name.clone()).filter(|name| members.contains(name)).collect())
+            (
+                package.name.to_string(),
+                normal.map(|edge| edge.name.clone()).filter(|name| members.contains(name)).collect(),
+            )
         })
         .collect();
-    let drawn: BTreeMap<String, BTreeSet<String>> = EDGES
-        .iter()
-        .map(|(from, to)| (from.to_string(), to.iter().map(|name| name.to_string()).collect()))
-        .collect();
+    let drawn: BTreeMap<String, BTreeSet<String>> =
+        EDGES.iter().map(|(from, to)| (from.to_string(), to.iter().map(|name| name.to_string()).collect())).collect();
     assert_eq!(found, drawn);
 }
 

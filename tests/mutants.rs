@@ -48,7 +48,10 @@ fn a_slow_enforcer_is_measured_and_not_failed() {
     let steps = report["cases"][0]["steps"].as_array().unwrap();
     for step in steps {
         for (node, after) in step["canaryMs"].as_object().unwrap() {
-            assert!(after.as_f64().unwrap() >= 400.0, "{node} followed after {after} ms although it waits 400 ms first");
+            assert!(
+                after.as_f64().unwrap() >= 400.0,
+                "{node} followed after {after} ms although it waits 400 ms first"
+            );
         }
     }
 }

@@ -121,7 +121,7 @@ async fn execute(context: Context, pool: &Pool, plan: &Plan, fail_fast: bool) ->
             (Some(so_far), Some(seen)) => Some(so_far || seen),
             (so_far, seen) => so_far.or(seen),
         };
-        let stop = fail_fast && report.status != Status::Passed;
+        let stop = fail_fast && report.status > Status::Passed;
         context.news.send(News::Ended(Box::new(report.clone()))).ok();
         reports.push(report);
         if stop {

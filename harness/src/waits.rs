@@ -37,12 +37,6 @@ pub const CONTROL_PASSES: Wait =
 /// The canary of every node follows a flip.
 pub const CANARY_FOLLOWS: Wait =
     Wait { name: "canary follows", limit: Duration::from_secs(10), bound: "N58: in time, without a figure" };
-/// The first canary flip of a run, which tells whether the cluster enforces at all.
-pub const ENFORCEMENT_SEEN: Wait = Wait {
-    name: "enforcement is seen at all",
-    limit: Duration::from_secs(5),
-    bound: "N58: in time, without a figure; N65",
-};
 /// After the canary the whole matrix agrees.
 pub const MATRIX_AGREES: Wait =
     Wait { name: "matrix agrees", limit: Duration::from_secs(5), bound: "N58: in time, without a figure" };

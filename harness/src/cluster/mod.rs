@@ -38,7 +38,7 @@ impl Cluster {
     /// once; some others sweep connections only every 30 s (N63).
     pub fn hold_at_least(&self) -> Duration {
         let known = self.plugin.as_ref().is_some_and(Plugin::judges_at_once);
-        if known || self.plugin.is_none() { Duration::ZERO } else { waits::SWEEP }
+        if known { Duration::ZERO } else { waits::SWEEP }
     }
 
     /// Looks around in a cluster.

@@ -63,6 +63,13 @@ pub enum ObjectError {
     },
 }
 
+impl ObjectError {
+    /// Whether it is the API server's wrong answer, and not a missing one.
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, ObjectError::Accepted { .. } | ObjectError::OtherCause { .. })
+    }
+}
+
 /// Objects of a cluster, by kind.
 #[derive(Clone)]
 pub struct Objects {

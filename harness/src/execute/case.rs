@@ -1,5 +1,7 @@
 //! One case in one world, from the positive control to the clean-up.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::followed_logs::FollowedLogs;
@@ -39,7 +41,7 @@ fn blank(context: &Context, case: &Case) -> CaseReport {
         file: case.file.clone(),
         description: case.description.clone(),
         rules: case.rules.clone(),
-        status: Status::Passed,
+        status: Status::Reported,
         problems: Vec::new(),
         namespaces: Default::default(),
         control: None,
@@ -54,19 +56,30 @@ async fn steps(context: &Context, case: &Case, world: &mut World, report: &mut C
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let measured = control::control(world, &rehearsal.control(), context.profile).await?;
     report.control = Some(measured);
-    let mut held = HeldConnections::default();
-    held.open(world, &case.holds, None).await?;
+    let held = HeldConnections::default();
     let logs = FollowedLogs::follow(&context.cluster, world, &case.logs);
-    let timeout = std::time::Duration::from_millis(measured.timeout_ms);
+    let timeout = Duration::from_millis(measured.timeout_ms);
     let mut stage = Stage { context, case, rehearsal, held, logs, timeout };
+    let walked = walk(&mut stage, world, report).await;
+    stage.held.release(world).await;
+    walked
+}
+
+/// Every step, in order; the first that cannot be carried out ends the case, because the ones behind it would stand on nothing.
+async fn walk(stage: &mut Stage<'_>, world: &mut World, report: &mut CaseReport) -> Result<(), String> {
+    let (context, case) = (stage.context, stage.case);
+    stage.held.open(world, &case.holds, None).await?;
     for index in 0..case.steps.len() {
         let step = stage.step(world, index).await;
         report.status = report.status.max(step.status);
         context.tell(News::Step { case: case.id.clone(), step: Box::new(step.clone()) });
+        let stands = step.rounds > 0;
         report.steps.push(step);
+        if !stands {
+            return Ok(());
+        }
         stage.held.open(world, &case.holds, Some(index)).await?;
         tokio::time::sleep(context.pace).await;
     }
-    stage.held.release(world).await;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{AsyncBufReadExt, StreamExt};
@@ -19,8 +19,16 @@ use crate::world::World;
 
 /// The followed logs of a case, by name; they end with it.
 pub(super) struct FollowedLogs {
-    followed: BTreeMap<String, (LogWatch, Arc<AtomicU64>)>,
+    followed: BTreeMap<String, (LogWatch, Arc<Tail>)>,
     tasks: Vec<AbortHandle>,
+}
+
+/// The end of one log.
+#[derive(Default)]
+struct Tail {
+    lines: AtomicU64,
+    /// Whether a stream stands: without one, that no line comes says nothing.
+    following: AtomicBool,
 }
 
 impl FollowedLogs {
@@ -30,17 +38,17 @@ impl FollowedLogs {
         for watch in watches {
             let namespace = world.bindings.namespaces.get(&watch.cell.from.namespace).cloned().unwrap_or_default();
             let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
-            let lines = Arc::new(AtomicU64::new(0));
-            let task = tokio::spawn(count(pods, watch.cell.from.name.clone(), lines.clone()));
+            let tail = Arc::new(Tail::default());
+            let task = tokio::spawn(follow(pods, watch.cell.from.name.clone(), tail.clone()));
             logs.tasks.push(task.abort_handle());
-            logs.followed.insert(watch.name.clone(), (watch.clone(), lines));
+            logs.followed.insert(watch.name.clone(), (watch.clone(), tail));
         }
         logs
     }
 
     /// How many lines each has shown so far.
     pub(super) fn read(&self) -> BTreeMap<String, u64> {
-        self.followed.iter().map(|(name, (_, lines))| (name.clone(), lines.load(Ordering::Relaxed))).collect()
+        self.followed.iter().map(|(name, (_, tail))| (name.clone(), tail.lines.load(Ordering::Relaxed))).collect()
     }
 
     /// Whether one of them did between two readings what the step asks.
@@ -51,7 +59,7 @@ impl FollowedLogs {
         readings: (&BTreeMap<String, u64>, &BTreeMap<String, u64>),
         profile: Profile,
     ) -> Option<LogReport> {
-        let (watch, _) = self.followed.get(name)?;
+        let (watch, tail) = self.followed.get(name)?;
         let count = |reading: &BTreeMap<String, u64>| reading.get(name).copied().unwrap_or_default();
         let lines = count(readings.1).saturating_sub(count(readings.0));
         let (expected, agrees) = match wanted {
@@ -62,7 +70,11 @@ impl FollowedLogs {
             pod: watch.cell.from.to_string(),
             expected: expected.to_owned(),
             lines,
-            status: if agrees { Status::Passed } else { Status::Failed },
+            status: match (tail.following.load(Ordering::Relaxed), agrees) {
+                (false, _) => Status::NotMeasured,
+                (true, true) => Status::Passed,
+                (true, false) => Status::Failed,
+            },
             asserted: profile.asserts(watch.level),
         })
     }
@@ -75,15 +87,17 @@ impl Drop for FollowedLogs {
 }
 
 /// Counts the lines of a pod's log from now on; a pod that is created again is followed again.
-async fn count(pods: Api<Pod>, pod: String, lines: Arc<AtomicU64>) {
+async fn follow(pods: Api<Pod>, pod: String, tail: Arc<Tail>) {
     let params = LogParams { follow: true, since_seconds: None, tail_lines: Some(0), ..LogParams::default() };
     loop {
         match pods.log_stream(&pod, &params).await {
             Ok(stream) => {
+                tail.following.store(true, Ordering::Relaxed);
                 let mut stream = stream.lines();
                 while let Some(Ok(_)) = stream.next().await {
-                    lines.fetch_add(1, Ordering::Relaxed);
+                    tail.lines.fetch_add(1, Ordering::Relaxed);
                 }
+                tail.following.store(false, Ordering::Relaxed);
             }
             Err(error) => tracing::debug!(pod, %error, "following a log"),
         }

@@ -28,8 +28,17 @@ pub(super) struct Watch<'a> {
     pub rounds: u32,
     /// Rounds discarded.
     pub discarded: u32,
-    /// Single losses.
+    /// Single losses, once the matrix had agreed.
     pub losses: u32,
+    settling: bool,
+}
+
+/// How much an observation weighs against a cell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gravity {
+    Fine,
+    Unmeasured,
+    Wrong,
 }
 
 /// No round could be judged: agents were late every time.
@@ -40,7 +49,7 @@ impl<'a> Watch<'a> {
     pub(super) fn new(world: &'a World, expected: &'a Matrix, profile: Profile, timeout: Duration) -> Self {
         let cells = expected.keys().cloned().collect();
         let decided = BTreeMap::new();
-        Watch { world, expected, cells, profile, timeout, decided, rounds: 0, discarded: 0, losses: 0 }
+        Watch { world, expected, cells, profile, timeout, decided, rounds: 0, discarded: 0, losses: 0, settling: false }
     }
 
     /// Samples until everything asserted agrees, for `limit` at most; when the first agreeing round was sent.
@@ -60,14 +69,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Samples for `window`; a cell that was wrong once stays wrong.
+    /// Samples for `window`; a cell that was wrong once stays wrong, by its first observation that tells of the engine.
     pub(super) async fn settle(&mut self, window: Duration) -> Result<(), AlwaysLate> {
+        self.settling = true;
         let start = Instant::now();
         while start.elapsed() < window {
             let round = self.round().await?;
             for (cell, seen) in round.cells {
-                let stays = self.decided.get(&cell).is_some_and(|decided| self.is_wrong(&cell, decided));
-                if !stays {
+                let decided = self.decided.get(&cell).map_or(Gravity::Fine, |decided| self.gravity(&cell, decided));
+                if decided == Gravity::Fine || self.gravity(&cell, &seen) > decided {
                     self.decided.insert(cell, seen);
                 }
             }
@@ -84,7 +94,7 @@ impl<'a> Watch<'a> {
         if !lost.is_empty() {
             let second = self.undelayed(&lost, (self.timeout * 2).min(waits::PROBE_AT_MOST)).await?;
             for (cell, seen) in second.cells {
-                if seen.verdict.satisfies(true) {
+                if self.settling && seen.verdict.satisfies(true) {
                     self.losses += 1;
                 }
                 round.cells.insert(cell, seen);
@@ -107,6 +117,14 @@ impl<'a> Watch<'a> {
     /// Whether an allowed cell got no answer.
     fn is_lost(&self, cell: &Cell, seen: &Observation) -> bool {
         self.expected.get(cell).is_some_and(|expected| expected.allowed && !seen.verdict.satisfies(true))
+    }
+
+    fn gravity(&self, cell: &Cell, seen: &Observation) -> Gravity {
+        match (self.is_wrong(cell, seen), seen.verdict.is_measured()) {
+            (false, _) => Gravity::Fine,
+            (true, false) => Gravity::Unmeasured,
+            (true, true) => Gravity::Wrong,
+        }
     }
 
     /// Whether an asserted cell is not as expected.

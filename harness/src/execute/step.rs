@@ -9,8 +9,9 @@ use super::Context;
 use super::followed_logs::FollowedLogs;
 use super::held::HeldConnections;
 use super::settle::{AlwaysLate, Watch};
+use crate::cluster::ObjectError;
 use crate::plan::{Action, Case, Level, Matrix, Rehearsal, Step};
-use crate::report::{CellReport, Expectation, HeldReport, LogReport, Status, StepReport};
+use crate::report::{CellReport, Expectation, Status, StepProblem, StepReport};
 use crate::waits;
 use crate::world::{Followed, World, WorldError};
 
@@ -30,49 +31,45 @@ impl Stage<'_> {
     pub(super) async fn step(&mut self, world: &mut World, index: usize) -> StepReport {
         let step = &self.case.steps[index];
         let mut report = empty(step);
-        let start = Instant::now();
-        if let Err(problems) = self.act(world, index).await {
-            report.status = Status::NotMeasured;
-            report.problems = problems;
-            return report;
-        }
-        let expected = match self.rehearsal.expect(index) {
+        let expected = match self.act(world, index).await {
             Ok(expected) => expected,
-            Err(disagreements) => {
-                report.status = Status::NotMeasured;
-                report.problems = disagreements
-                    .iter()
-                    .map(|found| format!("with this cluster's addresses the suite and the oracle disagree: {found:?}"))
-                    .collect();
+            Err(problem) => {
+                report.status = problem.status;
+                report.problems.push(problem);
                 return report;
             }
         };
+        let start = Instant::now();
         self.barrier(world, &mut report).await;
         let watched = self.watch(world, step, &expected, start, &mut report).await;
-        report.status = verdict(&report);
         if let Err(AlwaysLate) = watched {
-            report.status = report.status.max(Status::NotMeasured);
-            report.problems.push(format!(
+            report.problems.push(unmeasured(format!(
                 "agents were late in {} rounds in a row: this machine is too busy to judge; run fewer cases at once (--parallel 1)",
                 waits::DISCARDS_IN_A_ROW
-            ));
+            )));
         }
+        report.status = verdict(&report);
         report
     }
 
-    /// Carries out the step's actions, on the oracle's cluster and on the real one.
-    async fn act(&mut self, world: &mut World, index: usize) -> Result<(), Vec<String>> {
-        let words = |problems: Vec<crate::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let actions = self.rehearsal.perform(index, &world.bindings).map_err(words)?;
+    /// Carries out the step's actions, on the oracle's cluster and on the real one; what is expected then.
+    async fn act(&mut self, world: &mut World, index: usize) -> Result<Matrix, StepProblem> {
+        let bound = self.rehearsal.perform(index, &world.bindings);
+        let actions = bound
+            .map_err(|problems| unmeasured(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
         for action in actions {
-            self.perform(world, action).await.map_err(|error| vec![error])?;
+            self.perform(world, action).await?;
         }
-        Ok(())
+        self.rehearsal.expect(index).map_err(|disagreements| {
+            let found: Vec<_> =
+                disagreements.iter().map(|found| format!("{}: {}", found.cell, found.computed.reason)).collect();
+            unmeasured(format!("with this cluster's addresses suite and oracle disagree: {}", found.join("; ")))
+        })
     }
 
-    async fn perform(&mut self, world: &mut World, action: Action) -> Result<(), String> {
+    async fn perform(&mut self, world: &mut World, action: Action) -> Result<(), StepProblem> {
         let objects = &self.context.cluster.objects;
-        let in_words = |error: WorldError| error.to_string();
+        let in_world = |error: WorldError| unmeasured(error.to_string());
         let done = match action {
             Action::Apply(object) => {
                 world.altered |= object["kind"] != "NetworkPolicy";
@@ -88,35 +85,42 @@ impl Stage<'_> {
                 objects.patch(&kind, &name, namespace.as_deref(), &patch).await
             }
             Action::Recreate(pods) => {
-                world.recreate(&pods).await.map_err(in_words)?;
+                world.recreate(&pods).await.map_err(in_world)?;
                 self.rehearsal.rebind(&world.bindings);
                 Ok(())
             }
-            Action::RestartEnforcer => return world.restart_enforcer().await.map_err(in_words),
+            Action::RestartEnforcer => return world.restart_enforcer().await.map_err(in_world),
             // The only named wait is the barrier, which every step has.
             Action::Wait(_) => Ok(()),
         };
-        done.map_err(|error| error.to_string())
+        done.map_err(|error| StepProblem {
+            // What the API accepts or refuses wrongly is a verdict; that it cannot be asked is not.
+            status: if error.is_verdict() { Status::Failed } else { Status::NotMeasured },
+            what: error.to_string(),
+        })
     }
 
     /// Waits until every node's canary has followed. A cluster that follows no policy at all is not waited for.
     async fn barrier(&self, world: &World, report: &mut StepReport) {
-        if !world.enforced {
-            return;
-        }
-        match world.canary.open(&self.context.cluster.objects).await {
-            Ok(followed) => self.note(followed, "open", report),
-            Err(error) => report.problems.push(error.to_string()),
+        if world.enforced {
+            self.note(world.canary.open(&self.context.cluster.objects).await, "open", report);
         }
     }
 
-    fn note(&self, followed: Followed, flip: &str, report: &mut StepReport) {
+    fn note(&self, flipped: Result<Followed, ObjectError>, flip: &str, report: &mut StepReport) {
+        let followed = match flipped {
+            Ok(followed) => followed,
+            Err(error) => return report.problems.push(unmeasured(error.to_string())),
+        };
         self.context.slowest_convergence(followed.slowest());
         for node in &followed.missing {
-            report.problems.push(format!(
-                "the canary on node {node} did not {flip} within {}: its engine does not follow policies",
-                waits::CANARY_FOLLOWS
-            ));
+            report.problems.push(StepProblem {
+                status: Status::Failed,
+                what: format!(
+                    "the canary on node {node} did not {flip} within {}: the engine there does not follow policies (N58)",
+                    waits::CANARY_FOLLOWS
+                ),
+            });
         }
         for (node, after) in followed.after {
             let slowest = report.canary_ms.entry(node).or_default();
@@ -139,7 +143,7 @@ impl Stage<'_> {
             Ok(Some(sent)) => {
                 let after = sent.saturating_duration_since(start);
                 report.agreed_after_ms = Some(after.as_secs_f64() * 1000.0);
-                let slowest = self.context.slowest_convergence(Duration::ZERO);
+                let slowest = self.context.slowest_convergence(after);
                 self.settle(world, step, waits::settle_window(slowest), &mut watch, report).await
             }
             // Nothing can settle; what is held and logged is still worth a look.
@@ -160,7 +164,8 @@ impl Stage<'_> {
         watch: &mut Watch<'_>,
         report: &mut StepReport,
     ) -> Result<(), AlwaysLate> {
-        let window = if step.held.is_empty() { window } else { window.max(self.context.hold_at_least) };
+        let sweep = !step.held.is_empty() && world.enforced;
+        let window = if sweep { window.max(self.context.hold_at_least) } else { window };
         let before = (self.held.read(world).await, self.logs.read());
         let start = Instant::now();
         let arm = async {
@@ -173,10 +178,8 @@ impl Stage<'_> {
         let settled_for = start.elapsed();
         let after = (self.held.read(world).await, self.logs.read());
         report.settled_ms = settled_for.as_secs_f64() * 1000.0;
-        match armed {
-            Some(Ok(followed)) => self.note(followed, "close", report),
-            Some(Err(error)) => report.problems.push(error.to_string()),
-            None => {}
+        if let Some(flipped) = armed {
+            self.note(flipped, "close", report);
         }
         let profile = self.context.profile;
         let held = step
@@ -191,7 +194,9 @@ impl Stage<'_> {
         report.logs = logs.collect();
         // An expectation that was recorded and never evaluated is a failure.
         if report.held.len() + report.logs.len() < step.held.len() + step.logs.len() {
-            report.problems.push("a held connection or a log that this step asks about was never opened".into());
+            report
+                .problems
+                .push(unmeasured("a held connection or a log that this step asks about was never opened".into()));
         }
         settled
     }
@@ -234,10 +239,14 @@ fn level(level: Level) -> &'static str {
 /// The worst of everything that this step asserts, problems beside the cells included.
 fn verdict(report: &StepReport) -> Status {
     let cells = report.cells.iter().filter(|cell| cell.asserted).map(|cell| cell.status);
-    let held = report.held.iter().filter(|held: &&HeldReport| held.asserted).map(|held| held.status);
-    let logs = report.logs.iter().filter(|log: &&LogReport| log.asserted).map(|log| log.status);
-    let problems = report.problems.first().map(|_| Status::Failed);
-    cells.chain(held).chain(logs).chain(problems).max().unwrap_or(Status::NotMeasured)
+    let held = report.held.iter().filter(|held| held.asserted).map(|held| held.status);
+    let logs = report.logs.iter().filter(|log| log.asserted).map(|log| log.status);
+    let problems = report.problems.iter().map(|problem| problem.status);
+    cells.chain(held).chain(logs).chain(problems).max().unwrap_or(Status::Reported)
+}
+
+fn unmeasured(what: String) -> StepProblem {
+    StepProblem { status: Status::NotMeasured, what }
 }
 
 fn empty(step: &Step) -> StepReport {

@@ -67,6 +67,12 @@ pub struct Cell {
     pub traffic: Traffic,
 }
 
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {} {}", self.from, self.to, self.traffic)
+    }
+}
+
 /// What is expected of a cell, declared by hand and confirmed by the oracle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
@@ -127,7 +133,7 @@ pub struct Case {
     pub exclusive: bool,
     /// The matrix's probes with their levels.
     pub probes: BTreeMap<Traffic, Level>,
-    /// Connections opened before the step that names them first.
+    /// Connections opened before the first step, or after the step that their `after` names.
     pub holds: Vec<Hold>,
     /// Pods whose log lines are followed.
     pub logs: Vec<LogWatch>,

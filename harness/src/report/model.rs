@@ -37,6 +37,8 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
+    /// This run's profile asserts nothing of it; what was seen is in the report.
+    Reported,
     /// Everything asserted was as expected.
     Passed,
     /// It could not be measured: says nothing about the engine.
@@ -97,8 +99,8 @@ pub struct StepReport {
     pub held: Vec<HeldReport>,
     /// Logs that the step asks about.
     pub logs: Vec<LogReport>,
-    /// What failed beside the cells.
-    pub problems: Vec<String>,
+    /// What went wrong beside the cells.
+    pub problems: Vec<StepProblem>,
     /// By node: milliseconds until its canary followed.
     pub canary_ms: BTreeMap<String, f64>,
     /// Milliseconds from the step's first action to the start of the first round that agreed; none if none did.
@@ -111,6 +113,16 @@ pub struct StepReport {
     pub discarded: u32,
     /// Single losses on allowed cells that a second probe did not confirm.
     pub losses: u32,
+}
+
+/// Something that went wrong beside the cells.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepProblem {
+    /// Whether it is the engine's failure or the environment's.
+    pub status: Status,
+    /// What went wrong, on what, and what to do.
+    pub what: String,
 }
 
 /// One cell of a step's matrix.
@@ -192,6 +204,6 @@ pub struct LogReport {
 impl Report {
     /// The worst of its cases; a wrong verdict beats one that is missing.
     pub fn status(&self) -> Status {
-        self.cases.iter().map(|case| case.status).max().unwrap_or(Status::Passed)
+        self.cases.iter().map(|case| case.status).max().unwrap_or(Status::Reported)
     }
 }

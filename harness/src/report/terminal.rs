@@ -22,7 +22,7 @@ pub fn step(step: &StepReport) -> String {
         _ = writeln!(out, "    {}", log_line(log));
     }
     for problem in &step.problems {
-        _ = writeln!(out, "    {} {problem}", "!".red().bold());
+        _ = writeln!(out, "    {} {}", badge(problem.status), problem.what);
     }
     out
 }
@@ -33,7 +33,7 @@ pub fn closing(case: &CaseReport) -> String {
     for problem in &case.problems {
         _ = writeln!(out, "  {} {problem}", "!".red().bold());
     }
-    if case.status != Status::Passed {
+    if case.status > Status::Passed {
         let namespaces: Vec<_> = case.namespaces.values().map(String::as_str).collect();
         _ = writeln!(out, "  rules {}; namespaces {}", join(case.rules.iter()), namespaces.join(", "));
         _ = writeln!(out, "  again: {}", case.replay);
@@ -46,18 +46,22 @@ pub fn closing(case: &CaseReport) -> String {
 pub fn summary(report: &Report) -> String {
     let count = |status| report.cases.iter().filter(|case| case.status == status).count();
     let (passed, failed, unmeasured) = (count(Status::Passed), count(Status::Failed), count(Status::NotMeasured));
+    let reported = match count(Status::Reported) {
+        0 => String::new(),
+        some => format!(", {some} reported"),
+    };
     let mut out = String::from("\n");
     let steps = || report.cases.iter().flat_map(|case| &case.steps);
     let cells: usize = steps().map(|step| step.cells.iter().filter(|cell| cell.asserted).count()).sum();
     let rounds: u32 = steps().map(|step| step.rounds).sum();
     let discarded: u32 = steps().map(|step| step.discarded).sum();
     let losses: u32 = steps().map(|step| step.losses).sum();
-    for case in report.cases.iter().filter(|case| case.status != Status::Passed) {
+    for case in report.cases.iter().filter(|case| case.status > Status::Passed) {
         _ = writeln!(out, "{} {}: {}", badge(case.status), case.id, word(case.status));
     }
     _ = writeln!(
         out,
-        "{} cases: {passed} passed, {failed} failed, {unmeasured} not measured · {} steps, {cells} cells asserted ({})",
+        "{} cases: {passed} passed, {failed} failed, {unmeasured} not measured{reported} · {} steps, {cells} cells asserted ({})",
         report.cases.len(),
         steps().count(),
         report.profile
@@ -119,6 +123,7 @@ fn asserted(asserted: bool) -> &'static str {
 fn badge(status: Status) -> String {
     match status {
         Status::Passed => "✓".green().to_string(),
+        Status::Reported => "·".dimmed().to_string(),
         Status::Failed => "✗".red().bold().to_string(),
         Status::NotMeasured => "?".yellow().bold().to_string(),
     }
@@ -127,6 +132,7 @@ fn badge(status: Status) -> String {
 fn word(status: Status) -> &'static str {
     match status {
         Status::Passed => "passed",
+        Status::Reported => "reported: this profile asserts nothing of it",
         Status::Failed => "FAILED",
         Status::NotMeasured => "NOT MEASURED",
     }

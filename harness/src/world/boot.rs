@@ -29,7 +29,7 @@ impl World {
             let logical = namespace.name_any();
             bindings.namespaces.insert(logical.clone(), create_namespace(cluster, number, &logical, namespace).await?);
         }
-        let canary = create_namespace(cluster, number, "canary", &Namespace::default()).await?;
+        let canary = create_namespace(cluster, number, "netpol-canary", &Namespace::default()).await?;
         let used: BTreeSet<_> = nodes.values().cloned().collect();
         let (canary, started) = futures::join!(
             Canary::boot(cluster, number, canary, &used),

@@ -18,17 +18,18 @@ use super::pods::until_running;
 use crate::cluster::{Cluster, ObjectError, Objects};
 use crate::plan::{Bindings, BoundPod, Cell, PodRef, Traffic};
 use crate::probe::{Member, Verdict, sample};
-use crate::waits::{self, Wait};
+use crate::waits;
 
 const PORT: u16 = 8888;
-const LOGICAL: &str = "canary";
+const LOGICAL: &str = "netpol-canary";
 
-/// A world's canaries: one source, and one target per node.
+/// A world's canaries: a source and a target on every node that it uses.
 pub struct Canary {
     /// Their real namespace.
     pub namespace: String,
     members: BTreeMap<PodRef, Member>,
-    targets: BTreeMap<String, PodRef>,
+    /// By node: from its source to its target.
+    pairs: BTreeMap<String, Cell>,
 }
 
 /// Who followed a flip, and how soon.
@@ -48,21 +49,21 @@ impl Followed {
 }
 
 impl Canary {
-    /// Starts a source and a target per node.
+    /// Starts a pair per node, and waits until each is open: what is closed without a policy would follow every flip.
     pub(super) async fn boot(
         cluster: &Cluster,
         number: u32,
         namespace: String,
         nodes: &BTreeSet<String>,
     ) -> Result<Self, WorldError> {
-        let source = PodRef { namespace: LOGICAL.into(), name: "source".into() };
-        let mut placed: BTreeMap<PodRef, String> =
-            nodes.first().map(|node| (source, node.clone())).into_iter().collect();
-        let mut targets = BTreeMap::new();
+        let pod =
+            |role: &str, index: usize| PodRef { namespace: LOGICAL.into(), name: format!("{role}-{}", index + 1) };
+        let mut placed: BTreeMap<PodRef, String> = BTreeMap::new();
+        let mut pairs = BTreeMap::new();
         for (index, node) in nodes.iter().enumerate() {
-            let target = PodRef { namespace: LOGICAL.into(), name: format!("target-{}", index + 1) };
-            targets.insert(node.clone(), target.clone());
-            placed.insert(target, node.clone());
+            let (from, to) = (pod("source", index), pod("target", index));
+            placed.extend([(from.clone(), node.clone()), (to.clone(), node.clone())]);
+            pairs.insert(node.clone(), Cell { from, to, traffic: Traffic::Tcp(PORT) });
         }
         for (pod, node) in &placed {
             create_pod(cluster, number, manifest(&namespace, pod)?, node).await?;
@@ -76,12 +77,32 @@ impl Canary {
         let bound = bound.collect();
         let bindings = Bindings { namespaces: [(LOGICAL.into(), namespace.clone())].into(), pods: BTreeMap::new() };
         let members = open_sessions(cluster, &bindings, &bound).await?;
-        Ok(Canary { namespace, members, targets })
+        let canary = Canary { namespace, members, pairs };
+        canary.control().await?;
+        Ok(canary)
+    }
+
+    /// Waits until every pair is open, while no policy is there.
+    async fn control(&self) -> Result<(), WorldError> {
+        let cells: BTreeSet<_> = self.pairs.values().cloned().collect();
+        let start = Instant::now();
+        loop {
+            let round = sample(&self.members, &cells, waits::PROBE_AT_MOST).await;
+            let closed = round.cells.iter().find(|(_, seen)| seen.verdict != Verdict::Allowed);
+            let Some((cell, seen)) = closed else { return Ok(()) };
+            if start.elapsed() > waits::CONTROL_PASSES.limit {
+                return Err(WorldError::Late {
+                    what: format!("canary {cell} to be open although no policy is there (N1); it is {}", seen.verdict),
+                    wait: waits::CONTROL_PASSES,
+                    paste: format!("get pods -n {} -o wide", self.namespace),
+                });
+            }
+        }
     }
 
     /// Closes the canaries for the first time: whether any node followed tells whether the cluster enforces policies at all (N65).
     pub(super) async fn arm_first(&mut self, objects: &Objects) -> Result<bool, WorldError> {
-        Ok(!self.flip(objects, false, waits::ENFORCEMENT_SEEN).await?.after.is_empty())
+        Ok(!self.flip(objects, false).await?.after.is_empty())
     }
 
     /// Opens the canaries and waits until every node's has followed: the barrier.
@@ -89,7 +110,7 @@ impl Canary {
     /// # Errors
     /// [`ObjectError`] when the policy cannot be applied; nodes that do not follow are in [`Followed::missing`].
     pub async fn open(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip(objects, true, waits::CANARY_FOLLOWS).await
+        self.flip(objects, true).await
     }
 
     /// Closes the canaries again, for the next barrier.
@@ -97,25 +118,25 @@ impl Canary {
     /// # Errors
     /// As [`Canary::open`].
     pub async fn arm(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip(objects, false, waits::CANARY_FOLLOWS).await
+        self.flip(objects, false).await
     }
 
-    async fn flip(&self, objects: &Objects, open: bool, wait: Wait) -> Result<Followed, ObjectError> {
+    async fn flip(&self, objects: &Objects, open: bool) -> Result<Followed, ObjectError> {
         let start = Instant::now();
         objects.apply(&policy(&self.namespace, open)).await?;
-        let mut followed = Followed { after: BTreeMap::new(), missing: self.targets.keys().cloned().collect() };
+        let mut followed = Followed { after: BTreeMap::new(), missing: self.pairs.keys().cloned().collect() };
         let mut ticks = interval(waits::CANARY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rounds = FuturesUnordered::new();
-        while !followed.missing.is_empty() && start.elapsed() < wait.limit {
+        while !followed.missing.is_empty() && start.elapsed() < waits::CANARY_FOLLOWS.limit {
             tokio::select! {
                 _ = ticks.tick() => {
-                    let cells = followed.missing.iter().filter_map(|node| self.cell(node)).collect();
+                    let cells = followed.missing.iter().filter_map(|node| self.pairs.get(node).cloned()).collect();
                     rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
                 }
                 Some(round) = rounds.next() => {
                     for (cell, seen) in round.cells {
-                        let node = self.targets.iter().find(|(_, target)| **target == cell.to).map(|(node, _)| node);
+                        let node = self.pairs.iter().find(|(_, pair)| **pair == cell).map(|(node, _)| node);
                         // Unlike a verdict, a flip that shows one way is enough: the matrix is judged after it anyway.
                         let shows = if open { seen.verdict == Verdict::Allowed } else { seen.verdict.satisfies(false) };
                         if let Some(node) = node.filter(|_| shows) {
@@ -129,11 +150,6 @@ impl Canary {
             }
         }
         Ok(followed)
-    }
-
-    fn cell(&self, node: &str) -> Option<Cell> {
-        let source = PodRef { namespace: LOGICAL.into(), name: "source".into() };
-        self.targets.get(node).map(|target| Cell { from: source, to: target.clone(), traffic: Traffic::Tcp(PORT) })
     }
 }
 
