@@ -1,3 +1,107 @@
 //! The `netpol` command: dispatch on subcommand and on argv[0], nothing else.
 
-fn main() {}
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use netpol_agent::{AgentArgs, ping};
+use netpol_enforcer::EnforcerArgs;
+use netpol_harness::target::{Target, serve_kubeconfig};
+use netpol_harness::{Exit, RunArgs};
+use netpol_lab::{Audience, LabArgs, RunId};
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+
+/// Proves whether a cluster's NetworkPolicies are really enforced.
+#[derive(Parser)]
+#[command(name = "netpol", version, propagate_version = true)]
+struct Netpol {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(Box<RunArgs>),
+    /// Brings up a target for a program.
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// The embedded cluster, for people.
+    #[command(subcommand)]
+    Lab(LabCommand),
+    Enforcer(EnforcerArgs),
+    Agent(AgentArgs),
+}
+
+#[derive(Subcommand)]
+enum TargetCommand {
+    /// Boots the target, prints one JSON line, and removes what it made when stdin closes.
+    Up(TargetUpArgs),
+}
+
+#[derive(Args)]
+struct TargetUpArgs {
+    /// lab, or kubeconfig:FILE with an optional #CONTEXT.
+    target: Target,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+#[derive(Subcommand)]
+enum LabCommand {
+    /// Boots the lab and keeps it until Ctrl-C.
+    Up(LabArgs),
+}
+
+fn main() -> ExitCode {
+    let called_as = std::env::args_os().next().and_then(|name| Path::new(&name).file_stem().map(ToOwned::to_owned));
+    let ended = match called_as.as_deref().and_then(|name| name.to_str()) {
+        Some("ping") => ping::run(ping::PingArgs::parse()),
+        _ => dispatch(Netpol::parse().command),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("netpol: {error:#}");
+        Exit::Environment.into()
+    })
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => {
+            log(Level::ERROR);
+            Ok(runtime()?.block_on(netpol_harness::run(*args))?.into())
+        }
+        Command::Target(TargetCommand::Up(TargetUpArgs { target: Target::Lab, lab })) => {
+            log(Level::WARN);
+            Ok(netpol_lab::up(lab.into(), Audience::Machine))
+        }
+        Command::Target(TargetCommand::Up(TargetUpArgs { target: Target::Kubeconfig { file, context }, lab })) => {
+            log(Level::WARN);
+            let run = lab.run.as_ref().map(RunId::as_str).map(str::to_owned);
+            Ok(runtime()?.block_on(serve_kubeconfig(file, context, run))?.into())
+        }
+        Command::Lab(LabCommand::Up(lab)) => {
+            log(Level::WARN);
+            Ok(netpol_lab::up(lab.into(), Audience::People))
+        }
+        Command::Enforcer(args) => {
+            log(Level::INFO);
+            netpol_enforcer::run(args)
+        }
+        Command::Agent(args) => {
+            log(Level::WARN);
+            netpol_agent::run(args)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Logs to stderr; `NETPOL_LOG` takes tracing's filter syntax, such as `debug` or `netpol_lab=trace`.
+fn log(default: Level) {
+    let filter =
+        EnvFilter::builder().with_env_var("NETPOL_LOG").with_default_directive(default.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
