@@ -14,9 +14,9 @@ use crate::rundir::RunDir;
 use crate::stage::Inheritance;
 
 /// Runs the cluster until the lifeline ends.
-pub(crate) fn run(inheritance: Inheritance, rootless: bool) -> ! {
+pub(crate) fn run(inheritance: Inheritance, rundir: RunDir, rootless: bool) -> ! {
     let reporter = inheritance.reporter.clone();
-    match boot(inheritance, rootless) {
+    match boot(inheritance, rundir, rootless) {
         Ok(never) => match never {},
         Err(report) => {
             reporter.send(&report);
@@ -25,8 +25,8 @@ pub(crate) fn run(inheritance: Inheritance, rootless: bool) -> ! {
     }
 }
 
-fn boot(inheritance: Inheritance, rootless: bool) -> Result<std::convert::Infallible, Report> {
-    let Inheritance { options, rundir, listener, lifeline, reporter, started } = inheritance;
+fn boot(inheritance: Inheritance, rundir: RunDir, rootless: bool) -> Result<std::convert::Infallible, Report> {
+    let Inheritance { options, listener, lifeline, reporter, started } = inheritance;
     let _ = rustix::thread::set_name(c"netpol-lab-init");
     // Found before /proc is replaced: the lab's one image is this executable.
     let executable =
@@ -34,7 +34,7 @@ fn boot(inheritance: Inheritance, rootless: bool) -> Result<std::convert::Infall
     let remove = rundir.clone();
     lifeline
         .watch(move || {
-            let _ = remove.remove();
+            let _ = remove.remove_within_lab();
         })
         .map_err(|error| Report::Broken(format!("cannot watch the parent: {error}")))?;
     let attempt = |operation, result: rustix::io::Result<()>| {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use crate::preflight::Failure;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
+    /// The stage has made this directory for the run.
+    Directory(PathBuf),
     /// Something that people may want to see: a step done.
     Progress(String),
     /// The machine cannot do something that the lab needs.

@@ -55,9 +55,21 @@ impl RunDir {
         self.private().join("bin")
     }
 
+    /// A directory that the stage has made.
+    pub(crate) fn made(path: PathBuf) -> RunDir {
+        RunDir(path)
+    }
+
     /// The directory itself.
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Removes it from within the lab's mount namespace, where a file system of the lab covers a part of it.
+    pub(crate) fn remove_within_lab(&self) -> io::Result<()> {
+        // It fails where nothing was mounted yet, and then there is nothing to uncover.
+        let _ = rustix::mount::unmount(self.private(), rustix::mount::UnmountFlags::DETACH);
+        self.remove()
     }
 
     /// Removes it. Not finding it is success: another process of the lab was faster.

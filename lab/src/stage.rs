@@ -21,7 +21,6 @@ use crate::rundir::RunDir;
 #[derive(Debug)]
 pub(crate) struct Inheritance {
     pub(crate) options: LabOptions,
-    pub(crate) rundir: RunDir,
     /// Bound to the host's loopback; the init serves the API on it from within another namespace.
     pub(crate) listener: TcpListener,
     pub(crate) lifeline: Watched,
@@ -36,26 +35,35 @@ pub(crate) fn run(inheritance: Inheritance) -> i32 {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"netpol-lab");
     let reporter = inheritance.reporter.clone();
-    let rundir = inheritance.rundir.clone();
     let rootless = !may_make_namespaces();
+    // Made here and not by the parent: whatever kills that, this process cleans up.
+    let rundir = match RunDir::create(&inheritance.options.run) {
+        Ok(rundir) => rundir,
+        Err(error) => {
+            reporter.send(&Report::Broken(error.to_string()));
+            return 3;
+        }
+    };
+    reporter.send(&Report::Directory(rundir.path().to_owned()));
     let forked = detach_from_standard_streams()
         .map_err(|error| Report::Broken(format!("cannot open /dev/null: {error}")))
         .and_then(|()| make_namespaces(rootless).map_err(Report::Failed))
         .and_then(|()| fork().map_err(|error| Report::Broken(format!("cannot fork the lab's init: {error}"))));
     match forked {
         Ok(Fork::Child) => {
-            drop((rundir, reporter));
-            init::run(inheritance, rootless)
+            drop(reporter);
+            init::run(inheritance, rundir, rootless)
         }
         Ok(Fork::Parent(init)) => {
             // The listener and the report pipe are the init's alone now: their end says that it has ended.
             drop((inheritance, reporter));
             let code = wait_for(init);
-            let _ = rundir.remove();
+            let _ = rundir.remove_within_lab();
             code
         }
         Err(report) => {
             reporter.send(&report);
+            let _ = rundir.remove_within_lab();
             3
         }
     }

@@ -42,25 +42,20 @@ pub enum Audience {
 /// the lab is Ready), 3 the environment failed, 130 interrupted.
 pub fn up(options: LabOptions, audience: Audience) -> ExitCode {
     let context = format!("netpol-lab-{}", options.run.as_str());
-    let rundir = match RunDir::create(&options.run) {
-        Ok(rundir) => rundir,
-        Err(error) => {
-            eprintln!("netpol: {error}");
-            return ExitCode::from(FAILED);
-        }
-    };
-    let code =
-        start(options, &rundir).and_then(|lab| lab.attend(audience, &rundir, &context)).unwrap_or_else(|error| {
-            eprintln!("netpol: cannot start the lab: {error}");
-            FAILED
-        });
-    match rundir.remove() {
-        Ok(()) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("netpol: cannot remove {}: {error}", rundir.path().display());
-            ExitCode::from(code.max(FAILED))
-        }
+    let mut rundir = None;
+    let ended = start(options).and_then(|lab| lab.attend(audience, &mut rundir, &context));
+    let code = ended.unwrap_or_else(|error| {
+        eprintln!("netpol: cannot start the lab: {error}");
+        FAILED
+    });
+    // The stage removes it, too, unless it was killed.
+    if let Some(rundir) = rundir
+        && let Err(error) = rundir.remove()
+    {
+        eprintln!("netpol: cannot remove {}: {error}", rundir.path().display());
+        return ExitCode::from(code.max(FAILED));
     }
+    ExitCode::from(code)
 }
 
 /// A lab that boots or runs, as seen by its parent.
@@ -70,7 +65,7 @@ struct Lab {
     reports: std::os::fd::OwnedFd,
 }
 
-fn start(options: LabOptions, rundir: &RunDir) -> io::Result<Lab> {
+fn start(options: LabOptions) -> io::Result<Lab> {
     let started = Instant::now();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let (lifeline, watched) = lifeline()?;
@@ -83,8 +78,7 @@ fn start(options: LabOptions, rundir: &RunDir) -> io::Result<Lab> {
             // The child's copies would keep the lab alive beyond its parent.
             drop((lifeline, reports));
             let reporter = Reporter::new(write);
-            let rundir = rundir.clone();
-            exit_now(stage::run(Inheritance { options, rundir, listener, lifeline: watched, reporter, started }))
+            exit_now(stage::run(Inheritance { options, listener, lifeline: watched, reporter, started }))
         }
     }
 }
@@ -99,7 +93,7 @@ enum End {
 }
 
 impl Lab {
-    fn attend(self, audience: Audience, rundir: &RunDir, context: &str) -> io::Result<u8> {
+    fn attend(self, audience: Audience, rundir: &mut Option<RunDir>, context: &str) -> io::Result<u8> {
         let Lab { stage, lifeline, reports } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(async {
@@ -131,7 +125,7 @@ async fn watch(
     reports: &mut Lines<BufReader<pipe::Receiver>>,
     stage: Pid,
     audience: Audience,
-    rundir: &RunDir,
+    rundir: &mut Option<RunDir>,
     context: &str,
 ) -> io::Result<End> {
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -144,12 +138,17 @@ async fn watch(
     let mut last_word = None;
     loop {
         tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(if ready && audience == Audience::People { End::Asked } else { End::Interrupted }),
+            _ = terminate.recv() => return Ok(End::Interrupted),
+            _ = hangup.recv() => return Ok(End::Interrupted),
             line = reports.next_line() => match line?.map(|line| serde_json::from_str(&line)) {
+                Some(Ok(Report::Directory(path))) => *rundir = Some(RunDir::made(path)),
                 Some(Ok(Report::Progress(text))) if audience == Audience::People => eprintln!("  {text}"),
                 Some(Ok(Report::Progress(text))) => tracing::debug!("{text}"),
                 Some(Ok(Report::Ready { after_ms })) => {
                     ready = true;
-                    announce(audience, rundir, context, after_ms)?;
+                    if let Some(rundir) = rundir { announce(audience, rundir, context, after_ms)?; }
                 }
                 Some(Ok(report)) => last_word = Some(report),
                 Some(Err(error)) => last_word = Some(Report::Broken(format!("the lab speaks nonsense: {error}"))),
@@ -165,9 +164,6 @@ async fn watch(
                 return Ok(End::Died(last_word));
             }
             _ = &mut stdin_end => return Ok(End::Asked),
-            _ = interrupt.recv() => return Ok(if ready && audience == Audience::People { End::Asked } else { End::Interrupted }),
-            _ = terminate.recv() => return Ok(End::Interrupted),
-            _ = hangup.recv() => return Ok(End::Interrupted),
         }
     }
 }
