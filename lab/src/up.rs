@@ -25,7 +25,7 @@ const FAILED: u8 = 3;
 /// Exit code: interrupted.
 const INTERRUPTED: u8 = 130;
 /// How long the lab's processes may take to end once they must; the kernel kills them, so this is generous.
-const END_WITHIN: Duration = Duration::from_secs(10);
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// For whom the lab boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Lab {
             // The pipe's last write end goes with the lab's init.
             let gone = async { while !matches!(reports.next_line().await, Ok(None) | Err(_)) {} };
             if tokio::time::timeout(END_WITHIN, gone).await.is_err() {
-                eprintln!("netpol: the lab's init has not ended within {END_WITHIN:?}; killing its parent");
+                eprintln!("netpol: the lab's init has not ended within {END_WITHIN:?} and will be killed");
             }
             Ok::<u8, io::Error>(match end {
                 End::Asked => 0,
@@ -116,7 +116,7 @@ impl Lab {
         });
         // Standard input may still block a thread.
         runtime.shutdown_background();
-        reap(stage);
+        reap();
         code
     }
 }
@@ -212,19 +212,33 @@ fn explain(last_word: Option<Report>) {
     }
 }
 
-/// Waits for the stage, and for the init if it came here as an orphan.
-fn reap(stage: Pid) {
+/// Waits for the stage, and for the init if it came here as an orphan. After the deadline, which only a fault of ours
+/// can pass, whatever is a child of this process is killed: first the stage, then the init that is orphaned by that.
+fn reap() {
     let deadline = Instant::now() + END_WITHIN;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some(_)) => {}
-            Err(rustix::io::Errno::INTR) => {}
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
             Ok(None) => {
-                let _ = rustix::process::kill_process(stage, Signal::KILL);
-                return;
+                if Instant::now() > deadline {
+                    for pid in children() {
+                        let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
+}
+
+/// The children of every thread of this process.
+fn children() -> impl Iterator<Item = Pid> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let ids: Vec<Pid> = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<i32>>())
+        .filter_map(Pid::from_raw)
+        .collect();
+    ids.into_iter()
 }
