@@ -343,3 +343,19 @@ async fn the_builtin_enforcer_is_a_pod_on_every_node_and_comes_back_when_deleted
     let another = |pod: Option<&Pod>| pod.is_some_and(|pod| pod.metadata.uid != uid && ready(pod));
     until(&pods, &name, another).await;
 }
+
+#[tokio::test]
+async fn a_node_has_direct_routes_to_the_pods_of_the_others() {
+    let (_lab, _, pods) = lab(&[]).await;
+    let mut on_node = pod("on-node", sleeper());
+    let spec = on_node.spec.as_mut().expect("a spec");
+    spec.host_network = Some(true);
+    spec.node_selector = Some([("kubernetes.io/hostname".to_owned(), "worker-1".to_owned())].into());
+    let made = running(&pods, &on_node).await;
+    assert_eq!(node(&made), "worker-1");
+    assert_eq!(ip(&made).to_string(), "172.18.0.2", "a hostNetwork pod has its node's address");
+    let (_, routes) = exec(&pods, "on-node", &["cat", "/proc/net/route"]).await;
+    // Addresses as the kernel prints them there: hexadecimal, the last byte first.
+    let via_worker_2 = |line: &str| line.starts_with("eth0\t0002F40A\t030012AC\t");
+    assert!(routes.lines().any(via_worker_2), "10.244.2.0/24 via 172.18.0.3: {routes}");
+}
