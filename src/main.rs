@@ -1,5 +1,6 @@
 //! The `netpol` command: dispatch on subcommand and on argv[0], nothing else.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,7 +10,6 @@ use netpol_enforcer::EnforcerArgs;
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
 use netpol_lab::{Audience, LabArgs, RunId};
-use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 /// Proves whether a cluster's NetworkPolicies are really enforced.
@@ -68,28 +68,29 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => {
-            log(Level::ERROR);
+            // What the client library calls an error is mostly a stream that we have closed ourselves.
+            log("error,kube_client=off");
             Ok(runtime()?.block_on(netpol_harness::run(*args))?.into())
         }
         Command::Target(TargetCommand::Up(TargetUpArgs { target: Target::Lab, lab })) => {
-            log(Level::WARN);
+            log("warn");
             Ok(netpol_lab::up(lab.into(), Audience::Machine))
         }
         Command::Target(TargetCommand::Up(TargetUpArgs { target: Target::Kubeconfig { file, context }, lab })) => {
-            log(Level::WARN);
+            log("warn");
             let run = lab.run.as_ref().map(RunId::as_str).map(str::to_owned);
             Ok(runtime()?.block_on(serve_kubeconfig(file, context, run))?.into())
         }
         Command::Lab(LabCommand::Up(lab)) => {
-            log(Level::WARN);
+            log("warn");
             Ok(netpol_lab::up(lab.into(), Audience::People))
         }
         Command::Enforcer(args) => {
-            log(Level::INFO);
+            log("info");
             netpol_enforcer::run(args)
         }
         Command::Agent(args) => {
-            log(Level::WARN);
+            log("warn");
             netpol_agent::run(args)
         }
     }
@@ -99,9 +100,12 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// Logs to stderr; `NETPOL_LOG` takes tracing's filter syntax, such as `debug` or `netpol_lab=trace`.
-fn log(default: Level) {
-    let filter =
-        EnvFilter::builder().with_env_var("NETPOL_LOG").with_default_directive(default.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// Logs to stderr what `NETPOL_LOG` asks for, in tracing's filter syntax, such as `debug` or `netpol_lab=trace`.
+fn log(default: &str) {
+    let filter = std::env::var("NETPOL_LOG").unwrap_or_else(|_| default.to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -40,6 +40,8 @@ pub const CANARY_FOLLOWS: Wait =
 /// After the canary the whole matrix agrees.
 pub const MATRIX_AGREES: Wait =
     Wait { name: "matrix agrees", limit: Duration::from_secs(5), bound: "N58: in time, without a figure" };
+/// A log that must grow shows a line: a client whose requests were dropped notices only when its current one times out.
+pub const LOG_GROWS: Wait = Wait { name: "log grows", limit: Duration::from_secs(5), bound: NOT_SPECIFIED };
 /// The shortest time for which an agreed matrix must hold.
 pub const SETTLE_AT_LEAST: Duration = Duration::from_millis(300);
 /// The shortest timeout of a probe.
@@ -52,7 +54,6 @@ pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
 pub const DISCARDS_IN_A_ROW: u32 = 20;
 /// Time between two heartbeats of a held connection.
 pub const HEARTBEAT: Duration = Duration::from_millis(50);
-
 /// How long held connections are watched on an engine that we do not know: some sweep them every 30 s.
 pub const SWEEP: Duration = Duration::from_secs(35);
 

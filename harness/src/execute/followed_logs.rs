@@ -10,12 +10,17 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::Profile;
 use crate::cluster::Cluster;
 use crate::plan::{LogOutcome, LogWatch};
 use crate::report::{LogReport, Status};
+use crate::waits;
 use crate::world::World;
+
+/// Time between two looks.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The followed logs of a case, by name; they end with it.
 pub(super) struct FollowedLogs {
@@ -49,6 +54,19 @@ impl FollowedLogs {
     /// How many lines each has shown so far.
     pub(super) fn read(&self) -> BTreeMap<String, u64> {
         self.followed.iter().map(|(name, (_, tail))| (name.clone(), tail.lines.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Waits until every log that must grow has a line more than in `before`, at most [`waits::LOG_GROWS`].
+    pub(super) async fn await_growth(&self, wanted: &BTreeMap<String, LogOutcome>, before: &BTreeMap<String, u64>) {
+        let start = Instant::now();
+        let must_grow = |name: &String| wanted.get(name) == Some(&LogOutcome::Grows);
+        while start.elapsed() < waits::LOG_GROWS.limit {
+            let now = self.read();
+            if now.keys().filter(|name| must_grow(name)).all(|name| now.get(name) > before.get(name)) {
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Whether one of them did between two readings what the step asks.
@@ -101,6 +119,6 @@ async fn follow(pods: Api<Pod>, pod: String, tail: Arc<Tail>) {
             }
             Err(error) => tracing::debug!(pod, %error, "following a log"),
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(POLL).await;
     }
 }

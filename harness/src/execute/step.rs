@@ -176,6 +176,7 @@ impl Stage<'_> {
         };
         let (settled, armed) = futures::join!(watch.settle(window), arm);
         let settled_for = start.elapsed();
+        self.logs.await_growth(&step.logs, &before.1).await;
         let after = (self.held.read(world).await, self.logs.read());
         report.settled_ms = settled_for.as_secs_f64() * 1000.0;
         if let Some(flipped) = armed {
