@@ -4,7 +4,7 @@
 use std::process::Command;
 
 /// Sets `cfg(kubectl)` where there is one.
-pub fn look() {
+pub(crate) fn look() {
     println!("cargo::rustc-check-cfg=cfg(kubectl)");
     println!("cargo::rerun-if-env-changed=PATH");
     if minor_version().is_some_and(|minor| minor >= 30) {

@@ -58,7 +58,11 @@ impl<'a> Watch<'a> {
         loop {
             let sent = Instant::now();
             let round = self.round().await?;
-            let agrees = round.cells.iter().all(|(cell, seen)| !self.is_wrong(cell, seen));
+            let wrong: Vec<_> = round.cells.iter().filter(|(cell, seen)| self.is_wrong(cell, seen)).collect();
+            for (cell, seen) in &wrong {
+                tracing::debug!(%cell, verdict = %seen.verdict, evidence = ?seen.evidence, after = ?start.elapsed(), "not yet");
+            }
+            let agrees = wrong.is_empty();
             self.decided = round.cells;
             if agrees {
                 return Ok(Some(sent));

@@ -29,6 +29,13 @@ impl Member {
         Member { session, bound, next: AtomicU32::new(0) }
     }
 
+    /// Numbers its probes from `first`. A pod that was created again goes on where the one before it ended: packets of that one,
+    /// whose address nobody has any more, must not count for this one.
+    pub fn numbering_from(self, first: Token) -> Self {
+        self.next.store(first.0, Ordering::Relaxed);
+        self
+    }
+
     /// A fresh tuple: an old conntrack entry must not answer for the policy.
     pub fn token(&self) -> Token {
         Token(self.next.fetch_add(1, Ordering::Relaxed))

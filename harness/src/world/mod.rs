@@ -90,13 +90,20 @@ impl World {
     /// [`WorldError`]
     pub async fn recreate(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
         self.altered = true;
+        let mut before = BTreeMap::new();
         for pod in pods {
-            self.members.remove(pod);
+            before.extend(self.members.remove(pod).map(|member| (pod.clone(), member.token())));
             let namespace = self.bindings.namespaces.get(&pod.namespace).cloned().unwrap_or_default();
             pods::delete_and_wait(&self.cluster, &namespace, &pod.name).await?;
         }
         let bound = boot::start(&self.cluster, self.number, &self.topology, &self.nodes, &self.bindings, pods).await?;
-        self.members.extend(boot::open_sessions(&self.cluster, &self.bindings, &bound).await?);
+        for (pod, member) in boot::open_sessions(&self.cluster, &self.bindings, &bound).await? {
+            let member = match before.get(&pod) {
+                Some(next) => member.numbering_from(*next),
+                None => member,
+            };
+            self.members.insert(pod, member);
+        }
         self.bindings.pods.extend(bound);
         Ok(())
     }
