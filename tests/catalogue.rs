@@ -1,6 +1,5 @@
 //! The catalogue, one test per suite file, on one shared target: the lab, or what `NETPOL_TARGET` names.
 
-#[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
 use std::path::PathBuf;

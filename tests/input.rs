@@ -1,6 +1,5 @@
 //! Bad input is refused before anything boots: all problems at once, with a documented exit code.
 
-#[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
 use rstest::rstest;

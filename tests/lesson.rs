@@ -1,6 +1,5 @@
 //! The lesson as a person walks through it: the lab, and stock kubectl for everything else.
 
-#[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
 use std::io::{BufRead, BufReader, Write};

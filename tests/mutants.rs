@@ -1,6 +1,5 @@
 //! Broken enforcers, each caught by a named case: a suite that cannot fail proves nothing.
 
-#[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
 use std::collections::BTreeSet;
@@ -11,14 +10,26 @@ use rstest::rstest;
 use serde_json::Value;
 use support::{NETPOL, run, words};
 
-/// Every mutant with the case that catches it.
-const KILLERS: &[(&str, &str)] = &[
-    ("drops-everything", "walkthrough/additivity"),
-    ("ignores-egress", "walkthrough/ping-from-server"),
-    ("except-denies", "walkthrough/additivity"),
-    ("cuts-established", "walkthrough/established-survives"),
-    ("skips-same-node-ingress", "walkthrough/additivity"),
+/// A mutant, the case that catches it, and how.
+struct Killer {
+    mutant: &'static str,
+    case: &'static str,
+    exit: i32,
+    says: &'static str,
+}
+
+const KILLERS: &[Killer] = &[
+    // Where nothing passes without a policy, no verdict on policies can be had: the positive control says so.
+    killer("drops-everything", "walkthrough/additivity", 3, "although no policy is there (N1)"),
+    killer("ignores-egress", "walkthrough/ping-from-server", 1, "\"observed\": \"allowed\""),
+    killer("except-denies", "walkthrough/additivity", 1, "\"observed\": \"dropped\""),
+    killer("cuts-established", "walkthrough/established-connection", 1, "\"observed\": \"cut"),
+    killer("skips-same-node-ingress", "walkthrough/additivity", 1, "\"observed\": \"allowed\""),
 ];
+
+const fn killer(mutant: &'static str, case: &'static str, exit: i32, says: &'static str) -> Killer {
+    Killer { mutant, case, exit, says }
+}
 
 fn broken_enforcer() -> PathBuf {
     Path::new(NETPOL).parent().unwrap().join("examples/broken_enforcer")
@@ -34,11 +45,21 @@ fn run_mutant(mutant: &str, case: &str) -> (std::process::Output, Value) {
     (output, report)
 }
 
+/// What of a report is not as expected: a case's problems, and the failed cells and connections of its steps.
+fn wrong(report: &Value) -> Vec<Value> {
+    let case = &report["cases"][0];
+    let steps = case["steps"].as_array().unwrap().iter();
+    let parts = steps.flat_map(|step| [&step["cells"], &step["held"]]).flat_map(|part| part.as_array().unwrap());
+    parts.filter(|part| part["status"] == "failed").chain([&case["problems"]]).cloned().collect()
+}
+
 #[rstest]
 fn caught(#[values(0, 1, 2, 3, 4)] index: usize) {
-    let (mutant, case) = KILLERS[index];
-    let (output, _) = run_mutant(mutant, case);
-    assert_eq!(output.status.code(), Some(1), "{mutant} survived {case}\n{}", words(&output));
+    let Killer { mutant, case, exit, says } = &KILLERS[index];
+    let (output, report) = run_mutant(mutant, case);
+    assert_eq!(output.status.code(), Some(*exit), "{mutant} under {case}\n{}", words(&output));
+    let wrong = serde_json::to_string_pretty(&wrong(&report)).unwrap();
+    assert!(wrong.contains(says), "{case} failed {mutant}, but not by {says}: {wrong}");
 }
 
 #[test]
@@ -61,6 +82,6 @@ fn every_mutant_has_a_killer() {
     let listed = Command::new(broken_enforcer()).arg("--list").output().unwrap();
     let listed: BTreeSet<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
     let tested: BTreeSet<String> =
-        KILLERS.iter().map(|(mutant, _)| mutant.to_string()).chain(["reacts-late".to_owned()]).collect();
+        KILLERS.iter().map(|killer| killer.mutant.to_string()).chain(["reacts-late".to_owned()]).collect();
     assert_eq!(listed, tested);
 }

@@ -1,6 +1,5 @@
 //! A cluster without enforcement is the point of it all: it must be told, loudly, and with its own exit code.
 
-#[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
 use support::{run, words};

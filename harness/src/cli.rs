@@ -107,13 +107,12 @@ impl RunArgs {
 
     /// The flags that lead to the same target, for a command to paste.
     pub fn target_flags(&self) -> String {
-        let mut flags = format!("--target {}", self.target);
-        if let Some(enforcer) = &self.enforcer {
-            flags.push_str(&format!(" --enforcer '{enforcer}'"));
-        }
-        if let Some(suites) = &self.suites {
-            flags.push_str(&format!(" --suites {}", suites.display()));
-        }
-        flags
+        let target = self.target.to_string();
+        let suites = self.suites.as_ref().map(|suites| suites.display().to_string());
+        let given =
+            [("--target", Some(&target)), ("--enforcer", self.enforcer.as_ref()), ("--suites", suites.as_ref())];
+        let words = given.into_iter().filter_map(|(flag, value)| value.map(|value| [flag, value.as_str()])).flatten();
+        // Only a NUL byte cannot be quoted, and no argument holds one.
+        shlex::try_join(words).unwrap_or_default()
     }
 }

@@ -1,4 +1,5 @@
 //! A target that is up for as long as its test: `netpol target up`, as the harness starts it.
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part of this")]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

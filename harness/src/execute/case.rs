@@ -47,7 +47,7 @@ fn blank(context: &Context, case: &Case) -> CaseReport {
         control: None,
         steps: Vec::new(),
         took_ms: 0,
-        replay: format!("netpol run '{}' {}", case.id, context.target),
+        replay: format!("netpol run {} {}", shlex::try_quote(&case.id).unwrap_or_default(), context.target),
     }
 }
 
