@@ -8,11 +8,12 @@ use crate::decode::Report;
 use crate::plan::{Level, PodRef, Topology, Traffic};
 use crate::topology::find_pod;
 
-/// `tcp/8888`, `udp/53`, `icmp`.
+/// `tcp/8888`, `udp/53`, `icmp`, in either case: a parameter such as `TCP` serves a policy's port and a probe alike.
 pub(super) fn probe(text: &str, path: &str, report: &mut Report) -> Option<Traffic> {
     let port = |digits: &str| digits.parse::<u16>().ok().filter(|port| *port != 0);
-    let found = match text.split_once('/') {
-        None if text == "icmp" => Some(Traffic::Icmp),
+    let lower = text.to_ascii_lowercase();
+    let found = match lower.split_once('/') {
+        None if lower == "icmp" => Some(Traffic::Icmp),
         Some(("tcp", digits)) => port(digits).map(Traffic::Tcp),
         Some(("udp", digits)) => port(digits).map(Traffic::Udp),
         _ => None,
@@ -43,7 +44,7 @@ pub(super) fn rules(names: &[String], report: &mut Report) -> BTreeSet<String> {
     for (index, name) in names.iter().enumerate() {
         let path = format!("rules[{index}]");
         match name.parse::<RuleId>() {
-            Err(error) => report.add(&path, error.to_string(), "cite a rule of semantics.md"),
+            Err(error) => report.add(&path, error.to_string(), "cite a rule of docs/rules.md"),
             Ok(rule) => {
                 if !rules.insert(rule.to_string()) {
                     report.add(&path, format!("rule {rule} is there twice"), "remove one of them");
