@@ -148,6 +148,8 @@ async fn tell(mut heard: mpsc::UnboundedReceiver<News>, live: bool, plan: &Plan,
     while let Some(news) = heard.recv().await {
         match news {
             News::Began(case) if live => progress.print(&terminal::heading(&case.id, &case.description)),
+            News::Control(control) if live => progress.print(&terminal::control(&control)),
+            News::Control(_) => {}
             News::Step { step, .. } if live => progress.print(&terminal::step(&step)),
             News::Ended(case) => {
                 over += 1;
@@ -172,6 +174,7 @@ fn publish(args: &RunArgs, report: &Report) -> anyhow::Result<()> {
     if args.lanes() > 1 {
         for case in &report.cases {
             anstream::print!("{}", terminal::heading(&case.id, &case.description));
+            anstream::print!("{}", case.control.as_ref().map(terminal::control).unwrap_or_default());
             case.steps.iter().for_each(|step| anstream::print!("{}", terminal::step(step)));
             anstream::print!("{}", terminal::closing(case));
         }

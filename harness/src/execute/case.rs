@@ -56,6 +56,7 @@ async fn steps(context: &Context, case: &Case, world: &mut World, report: &mut C
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let measured = control::control(world, &rehearsal.control(), context.profile).await?;
     report.control = Some(measured);
+    context.tell(News::Control(measured));
     let held = HeldConnections::default();
     let logs = FollowedLogs::follow(&context.cluster, world, &case.logs);
     let timeout = Duration::from_millis(measured.timeout_ms);

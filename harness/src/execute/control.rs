@@ -41,7 +41,12 @@ pub(super) async fn control(world: &World, matrix: &Matrix, profile: Profile) ->
         if good == ROUNDS {
             let p99 = percentile_99(&mut round_trips);
             let timeout = waits::probe_timeout(p99);
-            return Ok(Control { rtt_p99_us: p99.as_micros() as u64, timeout_ms: timeout.as_millis() as u64 });
+            return Ok(Control {
+                allowed: round.cells.values().filter(|seen| seen.verdict.satisfies(true)).count(),
+                cells: cells.len(),
+                rtt_p99_us: p99.as_micros() as u64,
+                timeout_ms: timeout.as_millis() as u64,
+            });
         }
         if start.elapsed() > waits::CONTROL_PASSES.limit {
             let shown = missing.iter().take(4).map(|(cell, seen)| {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::cluster::Cluster;
 use crate::plan::{Case, Level};
-use crate::report::{CaseReport, StepReport};
+use crate::report::{CaseReport, Control, StepReport};
 
 pub use case::{not_begun, run_case};
 
@@ -59,6 +59,8 @@ pub struct Context {
 pub enum News {
     /// A case has a world and begins.
     Began(Box<Case>),
+    /// The positive control has passed.
+    Control(Control),
     /// A step was judged.
     Step {
         /// The case's id.

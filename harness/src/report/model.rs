@@ -79,6 +79,10 @@ pub struct CaseReport {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
+    /// Cells that were allowed, all that are asserted among them.
+    pub allowed: usize,
+    /// Cells measured.
+    pub cells: usize,
     /// 99th percentile of the round trips, in microseconds.
     pub rtt_p99_us: u64,
     /// The timeout of this case's probes that follows from it, in milliseconds.

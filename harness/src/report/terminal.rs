@@ -4,11 +4,25 @@ use std::fmt::Write;
 
 use owo_colors::OwoColorize;
 
-use super::{CaseReport, HeldReport, LogReport, Report, Status, StepReport, matrix};
+use super::{CaseReport, Control, HeldReport, LogReport, Report, Status, StepReport, matrix};
+
+const LEGEND: &str = "rows probe columns: ✓ allowed ✗ dropped ⊘ rejected → one way ∅ unreachable ? not measured; a pod's cell to itself is not scored";
 
 /// The first line of a case.
 pub fn heading(id: &str, description: &str) -> String {
     format!("\n{}  {description}\n", id.bold())
+}
+
+/// The stage before the first policy.
+pub fn control(control: &Control) -> String {
+    let Control { allowed, cells, rtt_p99_us, timeout_ms } = control;
+    let timing = format!("round trips {:.1} ms (p99), so probes wait {timeout_ms} ms", *rtt_p99_us as f64 / 1000.0);
+    format!(
+        "  {} {}  {allowed} of {cells} cells allowed · {}\n",
+        badge(Status::Passed),
+        "no policy".bold(),
+        timing.dimmed()
+    )
 }
 
 /// A step with its matrix.
@@ -76,6 +90,7 @@ pub fn summary(report: &Report) -> String {
         "{rounds} rounds, {discarded} discarded, {losses} single losses · {:.1} s",
         report.wall_ms as f64 / 1000.0
     );
+    _ = writeln!(out, "{}", LEGEND.dimmed());
     if report.enforced == Some(false) {
         _ = writeln!(out, "{}", unenforced(report).red().bold());
     }
