@@ -1,5 +1,6 @@
 //! Progress on stderr: a spinner on a terminal, and nothing where nobody watches. Results are printed on stdout past it.
 
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,7 +29,8 @@ impl Progress {
 
     /// Prints results past the line.
     pub(crate) fn print(&self, text: &str) {
-        self.bar.suspend(|| anstream::print!("{text}"));
+        // What cannot be written here cannot be written at the end either, and is an error there.
+        self.bar.suspend(|| _ = anstream::stdout().write_all(text.as_bytes()));
     }
 
     /// Takes the line away.

@@ -1,7 +1,9 @@
 //! `netpol run`: load, plan, bring up the target, execute, report, clean up.
 
+use std::io::Write;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -14,7 +16,7 @@ use crate::plan::{self, Case, Plan};
 use crate::progress::Progress;
 use crate::report::{API_VERSION, CaseReport, Report, Status, terminal};
 use crate::suite::{self, Source};
-use crate::target::{Child, Target, Up};
+use crate::target::{Child, Target, Up, remove_leftovers};
 use crate::world::Pool;
 
 /// Runs the command, and prints its results.
@@ -34,11 +36,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::NothingSelected);
     }
     if args.plan {
-        anstream::print!("{}", plan::describe(&plan));
+        print(&plan::describe(&plan)).context("writing the plan to stdout")?;
         return Ok(Exit::Passed);
     }
     if args.target != Target::Lab && (args.enforcer.is_some() || args.nodes.is_some()) {
         eprintln!("--enforcer and --nodes belong to the lab; the target is {}", args.target);
+        return Ok(Exit::BadInput);
+    }
+    if let Some(folder) = &args.report
+        && let Err(error) = crate::report::prepare(folder)
+    {
+        eprintln!("--report: {error:#}; nothing was started");
         return Ok(Exit::BadInput);
     }
     let id = run_id()?;
@@ -46,20 +54,27 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     progress.say(format!("bringing up {}", args.target));
     let mut interrupted = Interrupts::listen()?;
-    let started = tokio::select! {
-        started = Child::start(args.target_up(&id)) => started,
-        () = interrupted.next() => return Ok(Exit::Interrupted),
+    let mut child = Child::start(&args.target_up(&id))?;
+    let up = tokio::select! {
+        up = child.up() => Some(up),
+        () = interrupted.next() => None,
     };
-    let (child, up) = match started {
-        Ok(started) => started,
-        Err(error) => {
+    let up = match up {
+        Some(Ok(up)) => up,
+        Some(Err(error)) => {
             progress.done();
             eprintln!("{error}");
             return Ok(error.exit());
         }
+        None => {
+            progress.done();
+            child.end().await?;
+            return Ok(Exit::Interrupted);
+        }
     };
     let judged = tokio::select! {
         judged = judge(&args, &plan, &up, &id, start, &progress) => judged.map(Some),
+        gone = child.gone() => Err(gone.into()),
         () = interrupted.next() => Ok(None),
     };
     progress.done();
@@ -71,7 +86,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     if args.keep {
         keep(&args, &up, &id, &mut interrupted).await;
     }
-    child.end().await?;
+    let ended = child.end().await?;
+    if !ended.success() && !up.owned && !args.keep {
+        remove_leftovers(&up, &id).await?;
+    }
     outcome
 }
 
@@ -164,23 +182,32 @@ async fn tell(mut heard: mpsc::UnboundedReceiver<News>, live: bool, plan: &Plan,
 }
 
 fn publish(args: &RunArgs, report: &Report) -> anyhow::Result<()> {
-    if let Some(folder) = &args.report {
-        crate::report::write(report, folder)?;
-    }
+    let mut text = String::new();
     if args.output == Output::Json {
-        anstream::println!("{}", serde_json::to_string_pretty(report)?);
-        return Ok(());
-    }
-    if args.lanes() > 1 {
-        for case in &report.cases {
-            anstream::print!("{}", terminal::heading(&case.id, &case.description));
-            anstream::print!("{}", case.control.as_ref().map(terminal::control).unwrap_or_default());
-            case.steps.iter().for_each(|step| anstream::print!("{}", terminal::step(step)));
-            anstream::print!("{}", terminal::closing(case));
+        text = serde_json::to_string_pretty(report)? + "\n";
+    } else {
+        let printed_already = args.lanes() == 1;
+        for case in report.cases.iter().filter(|_| !printed_already) {
+            text += &terminal::heading(&case.id, &case.description);
+            text += &case.control.as_ref().map(terminal::control).unwrap_or_default();
+            text.extend(case.steps.iter().map(terminal::step));
+            text += &terminal::closing(case);
         }
+        text += &terminal::summary(report);
     }
-    anstream::print!("{}", terminal::summary(report));
-    Ok(())
+    let printed = print(&text).context("writing results to stdout");
+    // Each of the two is worth having without the other.
+    let written = args.report.as_ref().map_or(Ok(()), |folder| crate::report::write(report, folder));
+    printed.and(written)
+}
+
+/// Writes to stdout. That nobody reads on, as with `| head`, is no error.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 async fn keep(args: &RunArgs, up: &Up, id: &str, interrupted: &mut Interrupts) {

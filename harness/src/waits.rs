@@ -54,6 +54,8 @@ pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
 pub const DISCARDS_IN_A_ROW: u32 = 20;
 /// Time between two heartbeats of a held connection.
 pub const HEARTBEAT: Duration = Duration::from_millis(50);
+/// The longest silence of a held connection that counts as alive: TCP repeats a lost heartbeat twice in this time.
+pub const HEARTBEAT_MISSED: Duration = Duration::from_secs(1);
 /// How long held connections are watched on an engine that we do not know: some sweep them every 30 s.
 pub const SWEEP: Duration = Duration::from_secs(35);
 

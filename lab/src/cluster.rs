@@ -129,7 +129,12 @@ fn not_ready(store: &Store) -> anyhow::Error {
         .items
         .iter()
         .filter(|pod| !nodes::is_ready(pod.value()))
-        .map(|pod| format!("{}: {}", pod.name(), pod.value()["status"]["containerStatuses"][0]["state"]))
+        .map(|pod| {
+            let container = &pod.value()["status"]["containerStatuses"][0];
+            let last = &container["lastState"]["terminated"];
+            let ended = if last.is_object() { format!(", ended before as {last}") } else { String::new() };
+            format!("{}: {}{ended}", pod.name(), container["state"])
+        })
         .collect();
     anyhow!("not every enforcer was Ready within {READY_WITHIN:?}: {}", states.join("; "))
 }

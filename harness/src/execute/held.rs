@@ -92,7 +92,9 @@ impl HeldConnections {
         let echoed = after.map_or(0, |held| held.echoed.saturating_sub(before));
         let due = (window.as_millis() / waits::HEARTBEAT.as_millis()) as u64;
         // A third of the heartbeats that are due is life; TCP retransmits what a busy machine delays.
-        let alive = after.is_some_and(|held| held.state == HeldState::Open) && echoed > due / 3;
+        // In a long window a connection that is cut late has echoed enough by then: it must not be silent at the end either.
+        let silent = |held: &Held| held.silent_us > waits::HEARTBEAT_MISSED.as_micros() as u64;
+        let alive = after.is_some_and(|held| held.state == HeldState::Open && !silent(held)) && echoed > due / 3;
         let (observed, known) = match after.map(|held| held.state) {
             _ if alive => ("survived", true),
             Some(HeldState::Open) if echoed == 0 => ("cut: open, and silent", true),
@@ -123,5 +125,44 @@ impl HeldConnections {
             unanswered: after.map_or(0, |held| held.sent.saturating_sub(held.echoed)),
             longest_gap_ms: after.map_or(0.0, |held| held.longest_gap_us as f64 / 1000.0),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Cell, Level, PodRef};
+
+    fn judged(echoed: u64, silent: Duration, window: Duration) -> HeldReport {
+        let pod = |name: &str| PodRef { namespace: "n".into(), name: name.into() };
+        let cell = Cell { from: pod("a"), to: pod("b"), traffic: Traffic::Tcp(8888) };
+        let hold = Hold { name: "west".into(), cell, level: Level::Stateful, after: None };
+        let held = HeldConnections { open: [("west".into(), (hold, Token(1)))].into() };
+        let silent_us = silent.as_micros() as u64;
+        let numbers = |echoed| Held {
+            n: Token(1),
+            state: HeldState::Open,
+            sent: echoed,
+            echoed,
+            longest_gap_us: silent_us,
+            silent_us,
+        };
+        let readings: (Readings, Readings) =
+            ([("west".into(), numbers(10))].into(), [("west".into(), numbers(10 + echoed))].into());
+        held.judge("west", HeldOutcome::Survives, (&readings.0, &readings.1), window, Profile::Full).unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_is_cut_late_in_a_long_window_has_not_survived() {
+        assert_eq!(judged(700, Duration::from_millis(50), waits::SWEEP).status, Status::Passed);
+        let cut_after_thirty_seconds = judged(600, Duration::from_secs(5), waits::SWEEP);
+        assert_eq!(cut_after_thirty_seconds.status, Status::Failed);
+        assert_eq!(cut_after_thirty_seconds.observed, "halting");
+    }
+
+    #[test]
+    fn a_short_window_forgives_what_a_busy_machine_delays() {
+        assert_eq!(judged(3, Duration::from_millis(150), waits::SETTLE_AT_LEAST).status, Status::Passed);
+        assert_eq!(judged(2, Duration::from_millis(150), waits::SETTLE_AT_LEAST).status, Status::Failed);
     }
 }

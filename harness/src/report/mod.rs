@@ -10,6 +10,17 @@ use anyhow::Context;
 
 pub use model::*;
 
+/// Makes the folder for a report if it is not there, and sees that something can be written into it: better before a run than after it.
+///
+/// # Errors
+/// When it cannot.
+pub fn prepare(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("making the report's folder {}", folder.display()))?;
+    let probe = folder.join(format!(".netpol-{}", std::process::id()));
+    let written = std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe));
+    written.with_context(|| format!("writing into the report's folder {}", folder.display()))
+}
+
 /// Writes `report.json` into a folder, which is made if it is not there.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 pub struct Child {
     process: process::Child,
     lifeline: Option<ChildStdin>,
+    command: String,
 }
 
 /// Why a target did not come up.
@@ -31,6 +32,14 @@ pub enum ChildError {
     /// It ended before the cluster stood; its own words are on stderr.
     #[error("'{command}' ended before the cluster stood ({status})")]
     Ended {
+        /// The command.
+        command: String,
+        /// How.
+        status: ExitStatus,
+    },
+    /// It ended while the run was under way.
+    #[error("'{command}' ended while the run was under way ({status})")]
+    Gone {
         /// The command.
         command: String,
         /// How.
@@ -59,18 +68,18 @@ impl ChildError {
 }
 
 impl Child {
-    /// Starts `netpol target up` with these arguments and waits until the cluster stands.
+    /// Starts `netpol target up` with these arguments.
     ///
     /// # Errors
-    /// [`ChildError`]
-    pub async fn start(arguments: Vec<OsString>) -> Result<(Self, Up), ChildError> {
+    /// [`ChildError::Start`]
+    pub fn start(arguments: &[OsString]) -> Result<Self, ChildError> {
         let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
         let command = format!("netpol target up {}", words.join(" "));
         let cannot = |cause| ChildError::Start { command: command.clone(), cause };
         let executable = std::env::current_exe().map_err(cannot)?;
         let mut process = Command::new(executable)
             .args(["target", "up"])
-            .args(&arguments)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // A terminal's ^C goes to the whole process group; the child ends by its stdin, when we have finished with it.
@@ -78,16 +87,34 @@ impl Child {
             .spawn()
             .map_err(cannot)?;
         let lifeline = process.stdin.take();
+        Ok(Child { process, lifeline, command })
+    }
+
+    /// Waits until the cluster stands. To be called once.
+    ///
+    /// # Errors
+    /// [`ChildError`]
+    pub async fn up(&mut self) -> Result<Up, ChildError> {
+        let command = self.command.clone();
+        let cannot = |cause| ChildError::Start { command: command.clone(), cause };
         let mut line = String::new();
-        if let Some(stdout) = process.stdout.take() {
+        if let Some(stdout) = self.process.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).await.map_err(cannot)?;
         }
         if line.is_empty() {
-            let status = process.wait().await.map_err(cannot)?;
+            let status = self.process.wait().await.map_err(cannot)?;
             return Err(ChildError::Ended { command, status });
         }
-        let up = serde_json::from_str(&line).map_err(|_| ChildError::Line { command, line: line.trim().to_owned() })?;
-        Ok((Child { process, lifeline }, up))
+        serde_json::from_str(&line).map_err(|_| ChildError::Line { command, line: line.trim().to_owned() })
+    }
+
+    /// Returns when it has ended before it was asked to: what it kept up is gone, and nobody removes what the run leaves.
+    pub async fn gone(&mut self) -> ChildError {
+        let command = self.command.clone();
+        match self.process.wait().await {
+            Ok(status) => ChildError::Gone { command, status },
+            Err(cause) => ChildError::Start { command, cause },
+        }
     }
 
     /// Lets it remove what it made, and waits for that.

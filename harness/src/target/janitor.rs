@@ -6,7 +6,7 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
-use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Up;
@@ -27,7 +27,11 @@ pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Optio
         }
         Err(error) => return Err(error.into()),
     };
-    let version = client.apiserver_version().await;
+    let mut asked_to_end = end_of_stdin()?;
+    let version = tokio::select! {
+        version = client.apiserver_version() => version,
+        _ = &mut asked_to_end => return Ok(Exit::Interrupted),
+    };
     version.with_context(|| {
         format!(
             "the cluster of {} does not answer; try: kubectl --kubeconfig {} version",
@@ -36,16 +40,41 @@ pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Optio
         )
     })?;
     println!("{}", serde_json::to_string(&Up { kubeconfig: file, context, owned: false })?);
-    let mut nothing = Vec::new();
-    tokio::io::stdin().read_to_end(&mut nothing).await?;
+    // The sender is gone as well when its thread is.
+    _ = asked_to_end.await;
     if let Some(run) = run {
         remove_run(&client, &run).await?;
     }
     Ok(Exit::Passed)
 }
 
+/// Tells when stdin ends. A thread of its own reads it: one of the runtime's would keep the process from ending early.
+fn end_of_stdin() -> std::io::Result<oneshot::Receiver<()>> {
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        _ = end.send(());
+    })?;
+    Ok(ended)
+}
+
+/// Removes what a run has left in a cluster of which nobody else takes care: its child was killed.
+///
+/// # Errors
+/// As [`serve_kubeconfig`].
+pub async fn remove_leftovers(up: &Up, run: &str) -> anyhow::Result<()> {
+    remove_run(&connect(&up.kubeconfig, up.context.as_deref()).await?, run).await
+}
+
 /// Deletes every namespace of a run and waits until they are gone.
 async fn remove_run(client: &Client, run: &str) -> anyhow::Result<()> {
+    let removed = tokio::time::timeout(waits::OBJECTS_GONE.limit * 2, remove_until_gone(client, run)).await;
+    removed.unwrap_or_else(|_| Err(anyhow::anyhow!("the API server does not answer"))).with_context(|| {
+        format!("removing the namespaces of run {run}; try: kubectl delete namespace -l netpol.dev/run={run}")
+    })
+}
+
+async fn remove_until_gone(client: &Client, run: &str) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let ours = ListParams::default().labels(&format!("netpol.dev/run={run}"));
     let start = Instant::now();
@@ -58,7 +87,7 @@ async fn remove_run(client: &Client, run: &str) -> anyhow::Result<()> {
             namespaces.delete(&namespace.name_any(), &DeleteParams::default()).await.ok();
         }
         if start.elapsed() > waits::OBJECTS_GONE.limit {
-            anyhow::bail!("waited {}; try: kubectl delete namespace -l netpol.dev/run={run}", waits::OBJECTS_GONE);
+            anyhow::bail!("waited {}", waits::OBJECTS_GONE);
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

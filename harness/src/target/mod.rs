@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use child::{Child, ChildError};
-pub use janitor::serve_kubeconfig;
+pub use janitor::{remove_leftovers, serve_kubeconfig};
 
 /// Where the cluster comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
