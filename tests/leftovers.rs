@@ -5,7 +5,9 @@ mod lab_runs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lab_runs::{Lab, NETPOL, Traces, directory_of, eventually, new_run, processes_of, send, target_up};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use lab_runs::{Lab, NETPOL, Traces, child_of, directory_of, eventually, new_run, processes_of, send, target_up};
 use rustix::process::{Pid, Signal};
 
 /// How long the kernel and our processes may take to clean up.
@@ -143,4 +145,30 @@ fn a_run_id_that_is_taken_is_refused_and_its_lab_goes_on() {
     assert!(first.kubeconfig().exists(), "the first lab's files are not the second's to remove");
     let (status, _) = first.end();
     assert_eq!(status.code(), Some(0));
+}
+
+/// The child of a run against a cluster of one's own is what cleans up; without it the run ends, and does that itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_child_is_killed_ends_soon_and_leaves_no_namespace() {
+    let mut lab = Lab::up(&[]);
+    let namespaces: Api<Namespace> = Api::all(lab.client().await);
+    let ours = kube::api::ListParams::default().labels("netpol.dev/run");
+    let mut run = Command::new(NETPOL)
+        .args(["run", "walkthrough/replies", "--pace", "1h", "--target"])
+        .arg(format!("kubeconfig:{}", lab.kubeconfig().display()))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("started");
+    let begun = std::time::Instant::now();
+    while namespaces.list(&ours).await.expect("the API server answers").items.is_empty() {
+        assert!(begun.elapsed() < WITHIN, "the run has made no namespace");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    send(child_of(Pid::from_child(&run)), Signal::KILL);
+    let running = eventually(Duration::from_secs(20), || run.try_wait().expect("it is ours").is_none());
+    assert!(!running, "the run goes on without its child");
+    assert_eq!(run.wait().expect("it is ours").code(), Some(3));
+    let left = namespaces.list(&ours).await.expect("the API server answers").items;
+    assert_eq!(left.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), Vec::<String>::new());
+    lab.end();
 }

@@ -127,7 +127,8 @@ pub fn send(pid: Pid, signal: Signal) {
     kill_process(pid, signal).expect("the process is there and ours");
 }
 
-fn child_of(parent: Pid) -> Pid {
+/// The first child that a process of ours started from its first thread.
+pub fn child_of(parent: Pid) -> Pid {
     let path = format!("/proc/{0}/task/{0}/children", parent.as_raw_nonzero());
     let list = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let first = list.split_whitespace().next().unwrap_or_else(|| panic!("{path} names no child"));
