@@ -1,8 +1,10 @@
 //! Reading an object as the type that it claims to be: wrong types are refused, unknown fields are refused, warned of
 //! or dropped, as `fieldValidation` says.
 
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -45,7 +47,14 @@ pub(crate) fn typed(
     strictness: Strictness,
 ) -> Result<(Value, Vec<String>), Status> {
     match kind.kind {
+        "ClusterRole" => through::<ClusterRole>(kind, object, strictness),
+        "ClusterRoleBinding" => through::<ClusterRoleBinding>(kind, object, strictness),
         "ConfigMap" => through::<ConfigMap>(kind, object, strictness),
+        "DaemonSet" => {
+            let (object, mut warnings) = through::<DaemonSet>(kind, object, strictness)?;
+            warnings.push("the lab keeps DaemonSets and makes no pods of them".to_owned());
+            Ok((object, warnings))
+        }
         "Event" => through::<Event>(kind, object, strictness),
         "Namespace" => through::<Namespace>(kind, object, strictness),
         "NetworkPolicy" => through::<NetworkPolicy>(kind, object, strictness),

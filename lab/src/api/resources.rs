@@ -93,9 +93,42 @@ pub static NETWORK_POLICY: &Kind = &Kind {
     ..core(8, "NetworkPolicy", "networkpolicies", "networkpolicy")
 };
 
+/// apps/v1 DaemonSet. It is kept and given back; no controller of the lab makes pods of it, which a warning says.
+pub static DAEMON_SET: &Kind = &Kind {
+    group: "apps",
+    short_names: &["ds"],
+    has_status: true,
+    categories: &["all"],
+    ..core(9, "DaemonSet", "daemonsets", "daemonset")
+};
+/// rbac.authorization.k8s.io/v1 ClusterRole. It is kept and given back; in the lab everybody may do everything.
+pub static CLUSTER_ROLE: &Kind = &Kind {
+    group: "rbac.authorization.k8s.io",
+    namespaced: false,
+    ..core(10, "ClusterRole", "clusterroles", "clusterrole")
+};
+/// rbac.authorization.k8s.io/v1 ClusterRoleBinding, kept like ClusterRole.
+pub static CLUSTER_ROLE_BINDING: &Kind = &Kind {
+    group: "rbac.authorization.k8s.io",
+    namespaced: false,
+    ..core(11, "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding")
+};
+
 /// Every kind, in the order of [`Kind::index`].
-pub static KINDS: [&Kind; 9] =
-    [NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT, CONFIG_MAP, SECRET, EVENT, NETWORK_POLICY];
+pub static KINDS: [&Kind; 12] = [
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    SECRET,
+    EVENT,
+    NETWORK_POLICY,
+    DAEMON_SET,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+];
 
 /// The kind served under `plural` in `group`/`version`, if any.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {

@@ -1,5 +1,6 @@
 //! The rules of each kind. What is not checked here is accepted as it comes.
 
+mod daemonset;
 mod networkpolicy;
 mod pod;
 
@@ -11,6 +12,7 @@ use super::status::Cause;
 /// What is wrong with an object on its own.
 pub(crate) fn object(kind: &'static Kind, object: &Value) -> Vec<Cause> {
     match kind.kind {
+        "DaemonSet" => daemonset::check(object),
         "NetworkPolicy" => networkpolicy::check(object),
         "Pod" => pod::check(object),
         _ => Vec::new(),
