@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use netpol_agent::{AgentArgs, ping};
 use netpol_enforcer::EnforcerArgs;
+use netpol_enforcer::cni::{self, CniArgs};
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
 use netpol_lab::{Audience, LabArgs, RunId};
@@ -30,6 +31,7 @@ enum Command {
     #[command(subcommand)]
     Lab(LabCommand),
     Enforcer(EnforcerArgs),
+    Cni(CniArgs),
     Agent(AgentArgs),
 }
 
@@ -88,6 +90,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Enforcer(args) => {
             log("info");
             netpol_enforcer::run(args)
+        }
+        Command::Cni(args) => {
+            log(Level::INFO);
+            cni::run(args)
         }
         Command::Agent(args) => {
             log("warn");

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use netpol_nft::{Connection, Ruleset, Table};
 
-use crate::compile::TABLE;
 use crate::diff::{Redefined, diff, replacement};
 
 /// The kernel's side: the connection to it, and what it holds by our last transaction.
@@ -38,8 +37,10 @@ pub enum ApplyError {
     #[error(transparent)]
     Redefined(#[from] Redefined),
     /// The transaction was refused, even after the whole table was to be replaced.
-    #[error("the kernel refused the transaction of {operations} operations on table inet {TABLE}: {source}")]
+    #[error("the kernel refused the transaction of {operations} operations on table {table}: {source}")]
     Refused {
+        /// The table.
+        table: Table,
         /// How many operations it had.
         operations: usize,
         /// What the kernel answered.
@@ -59,10 +60,15 @@ impl Kernel {
         &mut self.connection
     }
 
-    /// Whether a table of ours is there, of this process or of one before it.
-    pub fn has_table(&mut self) -> Result<bool, ApplyError> {
+    /// Whether the inet table of this name is there, made by this process or by another.
+    pub fn has_table(&mut self, name: &str) -> Result<bool, ApplyError> {
         let tables = self.connection.tables().map_err(ApplyError::List)?;
-        Ok(tables.contains(&Table::inet(TABLE)))
+        Ok(tables.contains(&Table::inet(name)))
+    }
+
+    /// Forgets what the kernel is thought to hold: the next ruleset replaces whatever is there.
+    pub(crate) fn forget(&mut self) {
+        self.held = None;
     }
 
     /// Brings the kernel from what it holds to this ruleset, in one transaction. If it refuses the difference, somebody has
@@ -95,7 +101,11 @@ impl Kernel {
     fn replace(&mut self, desired: &Ruleset) -> Result<usize, ApplyError> {
         let transaction = replacement(desired)?;
         let operations = transaction.len();
-        self.connection.apply(&transaction).map_err(|source| ApplyError::Refused { operations, source })?;
+        self.connection.apply(&transaction).map_err(|source| ApplyError::Refused {
+            table: desired.table.clone(),
+            operations,
+            source,
+        })?;
         Ok(operations)
     }
 }

@@ -1,14 +1,14 @@
 //! The arguments of `netpol enforcer`.
 
-use std::path::PathBuf;
+use crate::api_server::ApiServerArgs;
 
 /// Enforces the NetworkPolicies that concern the pods of one node, by nftables rules in the network namespace that it runs
 /// in. The rules stay when it stops.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EnforcerArgs {
-    /// The kubeconfig of the cluster. Without it the service account of the pod that it runs in is used.
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    /// Where the API server is.
+    #[command(flatten)]
+    pub server: ApiServerArgs,
     /// The node whose pods are enforced, as in their spec.nodeName.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node: String,

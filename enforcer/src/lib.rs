@@ -4,18 +4,23 @@
 //! one node, [`diff`] finds the way there from the ruleset before, and [`apply`] takes it in one atomic transaction.
 //! [`run`] does all of it; [`run_with`] lets another program stand between the stages.
 
+mod api_server;
 pub mod apply;
 mod cli;
+pub mod cni;
 pub mod compile;
 pub mod diff;
 pub mod health;
 mod run;
 pub mod selftest;
 mod stages;
+pub mod status;
+mod until_stopped;
 pub mod uplinks;
 pub mod watch;
 pub mod world;
 
+pub use api_server::ApiServerArgs;
 pub use cli::EnforcerArgs;
 pub use run::{run, run_with};
 pub use stages::{Product, Stages};

@@ -1,21 +1,19 @@
 //! The loop: what the API server and the node's routes tell goes into the world, the world into the kernel.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::{FutureExt, StreamExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apply::Kernel;
 use crate::cli::EnforcerArgs;
 use crate::compile::{self, OwnNode, Site};
-use crate::health::{self, Health, RefusedPolicy};
+use crate::health::{self, Health};
 use crate::stages::{Product, Stages};
+use crate::status::{RefusedPolicy, Status};
+use crate::until_stopped::until_stopped;
 use crate::world::{Change, Delta, ObjectKey, World};
 use crate::{selftest, uplinks, watch};
 
@@ -32,26 +30,13 @@ pub fn run(args: EnforcerArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs the enforcer with other stages between the world and the kernel.
 pub fn run_with(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            ended = enforce(args, stages) => ended,
-            _ = terminate.recv() => Ok(stopped("SIGTERM")),
-            _ = interrupt.recv() => Ok(stopped("SIGINT")),
-        }
-    })
-}
-
-fn stopped(signal: &str) -> ExitCode {
-    tracing::info!(signal, "stopping; the rules stay in force");
-    ExitCode::SUCCESS
+    until_stopped("the rules stay in force", enforce(args, stages))
 }
 
 async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<ExitCode> {
-    let EnforcerArgs { kubeconfig, node, health_port, dry_run, leave_own_node_open } = args;
+    let EnforcerArgs { server, node, health_port, dry_run, leave_own_node_open } = args;
     let own_node = if leave_own_node_open { OwnNode::Open } else { OwnNode::Policed };
-    let health = Health::default();
+    let health = Health::<Status>::default();
     health.update(|status| {
         status.node = node.clone();
         status.waiting_for = KINDS.into();
@@ -66,7 +51,7 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
             .with_context(|| format!("cannot listen on 127.0.0.1:{health_port}; choose another --health-port"))?;
         tracing::info!(%node, %address, "enforcer started");
     }
-    let client = client(kubeconfig.as_deref()).await?;
+    let client = server.client().await?;
     let mut uplinks = uplinks::follow().await?;
     let site = Site { node, uplinks: uplinks.borrow_and_update().clone(), own_node };
     let mut enforcer = Enforcer::start(site, stages, health, dry_run)?;
@@ -100,20 +85,6 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
     }
 }
 
-async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?
-        }
-        None => Config::incluster().context("this is no pod with a service account; give a --kubeconfig")?,
-    };
-    Client::try_from(config).context("cannot make a client of the kubeconfig")
-}
-
 /// The kinds whose first list has to arrive before anything is enforced (P28).
 const KINDS: [&str; 3] = ["namespaces", "networkpolicies", "pods"];
 
@@ -127,13 +98,13 @@ struct Enforcer<'a> {
     skeleton: bool,
     failed: bool,
     reported: BTreeSet<(ObjectKey, String, i64)>,
-    health: Health,
+    health: Health<Status>,
 }
 
 impl<'a> Enforcer<'a> {
     /// Tests the kernel, and closes the pods' interfaces if nobody has programmed them before (P41). A table that is there
     /// stays as it is until everything is known (P27).
-    fn start(site: Site, stages: &'a dyn Stages, health: Health, dry_run: bool) -> anyhow::Result<Self> {
+    fn start(site: Site, stages: &'a dyn Stages, health: Health<Status>, dry_run: bool) -> anyhow::Result<Self> {
         let mut enforcer = Self {
             stages,
             kernel: None,
@@ -148,7 +119,7 @@ impl<'a> Enforcer<'a> {
         if !dry_run {
             let mut kernel = Kernel::open()?;
             selftest::run(kernel.connection())?;
-            enforcer.skeleton = !kernel.has_table()?;
+            enforcer.skeleton = !kernel.has_table(compile::TABLE)?;
             enforcer.kernel = Some(kernel);
             enforcer.health.update(|status| status.self_tested = true);
             enforcer.program();

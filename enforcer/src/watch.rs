@@ -27,7 +27,7 @@ pub fn changes(client: &Client) -> BoxStream<'static, Change> {
 }
 
 /// Watches one kind in all namespaces. Objects are reduced by `read` as they arrive, so that nothing else is kept.
-fn kind<K, T>(client: &Client, read: fn(&K) -> T) -> impl Stream<Item = Delta<T>> + Send + use<K, T>
+pub(crate) fn kind<K, T>(client: &Client, read: fn(&K) -> T) -> impl Stream<Item = Delta<T>> + Send + use<K, T>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,

@@ -132,7 +132,7 @@ fn a_table_that_somebody_damaged_is_replaced() {
         connection.apply(&damage).expect("destroyed");
         let applied = kernel.apply(compile(&world(WORLDS[1]), &site("node-1"))).expect("repaired");
         assert!(applied.replaced);
-        assert!(kernel.has_table().expect("listed"));
+        assert!(kernel.has_table(TABLE).expect("listed"));
     });
 }
 

@@ -1,59 +1,23 @@
 //! The whole enforcer against a real API server: its start before the server's, changes, a restart of the server.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
-use netpol_enforcer::EnforcerArgs;
+use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
 use netpol_lab::api::resources::{NAMESPACE, NETWORK_POLICY, POD};
-use netpol_lab::api::runtime::{ExecRequest, ExecSession, Log, LogRequest, RuntimeError};
-use netpol_lab::api::{Credentials, DeleteOptions, Part, Runtime, Store, kubeconfig, serve};
+use netpol_lab::api::{Credentials, DeleteOptions, Part, Store, kubeconfig};
 use serde_json::{Value, json};
 
+use crate::api_server::ApiServer;
+use crate::health::{ask_port, eventually};
 use crate::node;
 use crate::probes::tcp;
 use crate::scratch::in_scratch_namespace;
 
 const HEALTH: u16 = 9808;
 const PORT: u16 = 8888;
-
-/// No container ever runs here.
-struct NoContainers;
-
-impl Runtime for NoContainers {
-    fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<ExecSession, RuntimeError>> {
-        Box::pin(async move { Err(RuntimeError::NoLog(format!("{} never runs", request.pod))) })
-    }
-
-    fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<Log, RuntimeError>> {
-        Box::pin(async move { Err(RuntimeError::NoLog(format!("{} never runs", request.pod))) })
-    }
-}
-
-/// Serves the store until it is dropped, which cuts every connection.
-struct ApiServer(Option<tokio::runtime::Runtime>);
-
-impl ApiServer {
-    fn start(store: &Store, listener: TcpListener, credentials: &Arc<Credentials>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let (store, credentials) = (store.clone(), Arc::clone(credentials));
-        runtime.spawn(async move { serve(store, Arc::new(NoContainers), vec![listener], &credentials).await });
-        Self(Some(runtime))
-    }
-}
-
-impl Drop for ApiServer {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_timeout(Duration::from_secs(1));
-        }
-    }
-}
 
 fn add_pod(store: &Store, name: &str, address: Ipv4Addr) {
     let pod = json!({
@@ -75,23 +39,8 @@ fn add_policy(store: &Store, name: &str, spec: Value) {
     store.create(NETWORK_POLICY, "default", policy).expect("a policy");
 }
 
-/// Asks the enforcer; nothing while it does not listen.
 fn ask(path: &str) -> String {
-    let mut answer = String::new();
-    if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, HEALTH)) {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
-    }
-    answer
-}
-
-/// Waits until it holds, at most five seconds.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within five seconds; status: {}", ask("/status"));
-        thread::sleep(Duration::from_millis(5));
-    }
+    ask_port(HEALTH, path)
 }
 
 #[test]
@@ -110,8 +59,9 @@ fn follows_the_api_server_and_outlives_it() {
         let credentials = Arc::new(Credentials::new(&[]).expect("credentials"));
         let file = std::env::temp_dir().join(format!("netpol-enforcer-live-{}.yaml", std::process::id()));
         fs::write(&file, kubeconfig(&credentials, &format!("https://{address}"), "live")).expect("a kubeconfig");
+        let api_server = ApiServerArgs { kubeconfig: Some(file.clone()), apiserver: None };
         let arguments = EnforcerArgs {
-            kubeconfig: Some(file.clone()),
+            server: api_server,
             node: "node-1".to_owned(),
             health_port: HEALTH,
             dry_run: false,

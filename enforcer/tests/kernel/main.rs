@@ -1,11 +1,16 @@
 //! Worlds in YAML, the rulesets that they compile to, and what a kernel makes of them.
 
+mod api_server;
+mod cni;
 mod compile;
 mod differences;
+mod health;
 mod live;
 mod manifests;
+mod masquerade;
 mod node;
 mod packets;
+mod permissions;
 mod probes;
 mod scratch;
 mod uplinks;

@@ -2,7 +2,7 @@
 //! leads to a namespace that stands for the rest of the world, pods of other nodes included.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use futures::TryStreamExt;
@@ -89,7 +89,7 @@ pub(crate) fn within(work: impl AsyncFnOnce(Handle)) {
     });
 }
 
-async fn veth(links: &Handle, name: &str, other: &Namespace) {
+pub(crate) async fn veth(links: &Handle, name: &str, other: &Namespace) {
     let peer = LinkMessageBuilder::<LinkUnspec>::new().name("eth0").setns_by_fd(other.as_fd().as_raw_fd()).build();
     let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(name)
@@ -107,15 +107,16 @@ pub(crate) async fn up(links: &Handle, name: &str) -> u32 {
     index
 }
 
-async fn address_on(links: &Handle, index: u32, address: Ipv4Addr, length: u8) {
+pub(crate) async fn address_on(links: &Handle, index: u32, address: impl Into<IpAddr>, length: u8) {
     links.address().add(index, address.into(), length).execute().await.expect("an address");
 }
 
 /// Adds a route; without a gateway one to a neighbour on the link.
-pub(crate) async fn route(links: &Handle, index: u32, to: Ipv4Addr, length: u8, gateway: Option<Ipv4Addr>) {
-    let mut route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, length).output_interface(index);
+pub(crate) async fn route<A: Into<IpAddr>>(links: &Handle, index: u32, to: A, length: u8, gateway: Option<A>) {
+    let route = RouteMessageBuilder::<IpAddr>::new().output_interface(index);
+    let mut route = route.destination_prefix(to.into(), length).expect("a destination");
     route = match gateway {
-        Some(gateway) => route.gateway(gateway),
+        Some(gateway) => route.gateway(gateway.into()).expect("a gateway of the same family"),
         None => route.scope(RouteScope::Link),
     };
     links.route().add(route.build()).execute().await.expect("a route");

@@ -1,0 +1,59 @@
+//! What the enforcer tells of itself.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::health::Report;
+
+/// What `/status` tells, as JSON.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// The node that is enforced.
+    pub node: String,
+    /// Whether the kernel self-test passed.
+    pub self_tested: bool,
+    /// The kinds whose first list has not arrived yet.
+    pub waiting_for: BTreeSet<&'static str>,
+    /// Whether the policies of this node are in the kernel as they are known.
+    pub programmed: bool,
+    /// Committed transactions.
+    pub transactions: u64,
+    /// Transactions that the kernel refused.
+    pub failures: u64,
+    /// Why the last one was refused; none after one that was committed.
+    pub last_error: Option<String>,
+    /// The interfaces that lead out of the node; all others are pods'.
+    pub uplinks: BTreeSet<String>,
+    /// Policies that close the pods that they select, with the reasons.
+    pub refused: Vec<RefusedPolicy>,
+    /// What this version does not enforce, and closes instead.
+    pub not_supported: Vec<&'static str>,
+}
+
+/// A policy that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedPolicy {
+    /// Namespace and name.
+    pub policy: String,
+    /// The generation that was read.
+    pub generation: i64,
+    /// What is wrong in it, or not supported, each with its path.
+    pub reasons: Vec<String>,
+}
+
+impl Report for Status {
+    fn not_ready(&self) -> Option<String> {
+        if !self.self_tested {
+            return Some("the kernel self-test has not passed yet".to_owned());
+        }
+        if !self.waiting_for.is_empty() {
+            let kinds: Vec<_> = self.waiting_for.iter().copied().collect();
+            return Some(format!("waiting for the first list of {}", kinds.join(", ")));
+        }
+        if let Some(error) = &self.last_error {
+            return Some(format!("the last transaction failed: {error}"));
+        }
+        (!self.programmed).then(|| "the first transaction has not been committed yet".to_owned())
+    }
+}
