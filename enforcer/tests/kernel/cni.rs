@@ -200,7 +200,7 @@ fn connects_a_node_once_it_can_be_policed() {
         eventually("ready", || ask("/readyz").contains("200 OK"));
         let names: Vec<_> =
             fs::read_dir(&config_dir).expect("a directory").map(|file| file.expect("one").path()).collect();
-        assert_eq!(names, [written.clone()], "nothing half-written stays");
+        assert_eq!(names, std::slice::from_ref(&written), "nothing half-written stays");
 
         delete_route(Ipv4Addr::new(10, 244, 1, 0), 24);
         eventually("what somebody deleted is back", || ours() == to_b);

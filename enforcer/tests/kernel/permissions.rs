@@ -53,7 +53,7 @@ fn record(listener: TcpListener) -> Arc<Mutex<BTreeSet<Permission>>> {
 fn answer(stream: &TcpStream, record: &Mutex<BTreeSet<Permission>>) {
     let mut lines = BufReader::new(stream).lines();
     while let Some(Ok(request)) = lines.next() {
-        while lines.next().expect("headers").expect("text") != "" {}
+        while !lines.next().expect("headers").expect("text").is_empty() {}
         let permission = permission(&request);
         let (verb, resource) = (permission.0.clone(), permission.2.clone());
         record.lock().expect("the record").insert(permission);
