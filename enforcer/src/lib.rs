@@ -15,6 +15,7 @@ mod run;
 pub mod selftest;
 mod stages;
 pub mod status;
+mod unseen;
 mod until_stopped;
 pub mod uplinks;
 pub mod watch;

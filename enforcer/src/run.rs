@@ -14,8 +14,9 @@ use crate::health::{self, Health};
 use crate::stages::{Product, Stages};
 use crate::status::{RefusedPolicy, Status};
 use crate::until_stopped::until_stopped;
+use crate::uplinks::{self, Links};
 use crate::world::{Change, Delta, ObjectKey, World};
-use crate::{selftest, uplinks, watch};
+use crate::{selftest, unseen, watch};
 
 /// How long to wait after a transaction that failed before it is tried again unasked.
 const RETRY_TRANSACTION: Duration = Duration::from_secs(1);
@@ -52,8 +53,8 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
         tracing::info!(%node, %address, "enforcer started");
     }
     let client = server.client().await?;
-    let mut uplinks = uplinks::follow().await?;
-    let site = Site { node, uplinks: uplinks.borrow_and_update().clone(), own_node };
+    let mut links = uplinks::follow().await?;
+    let site = Site { node, uplinks: links.borrow_and_update().uplinks.clone(), own_node };
     let mut enforcer = Enforcer::start(site, stages, health, dry_run)?;
     let mut changes = watch::changes(&client);
     let mut dirty = false;
@@ -67,10 +68,12 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
                     dirty |= enforcer.take(change);
                 }
             }
-            known = uplinks.changed() => {
+            known = links.changed() => {
                 known.context("nobody follows the node's routes any more")?;
-                enforcer.site.uplinks = uplinks.borrow_and_update().clone();
-                dirty = true;
+                let uplinks = links.borrow_and_update().uplinks.clone();
+                dirty |= uplinks != enforcer.site.uplinks;
+                enforcer.site.uplinks = uplinks;
+                enforcer.report_unseen(&links.borrow());
             }
             () = tokio::time::sleep(RETRY_TRANSACTION), if enforcer.failed => dirty = true,
         }
@@ -80,6 +83,7 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
         }
         if dirty {
             enforcer.program();
+            enforcer.report_unseen(&links.borrow());
             dirty = false;
         }
     }
@@ -98,6 +102,7 @@ struct Enforcer<'a> {
     skeleton: bool,
     failed: bool,
     reported: BTreeSet<(ObjectKey, String, i64)>,
+    unseen: Vec<String>,
     health: Health<Status>,
 }
 
@@ -114,6 +119,7 @@ impl<'a> Enforcer<'a> {
             skeleton: false,
             failed: false,
             reported: BTreeSet::new(),
+            unseen: Vec::new(),
             health,
         };
         if !dry_run {
@@ -189,6 +195,17 @@ impl<'a> Enforcer<'a> {
         }
         if synced {
             self.report_refused();
+        }
+    }
+
+    /// Tells of what this node's rules cannot see, which must not pass for enforced: in the log once, and by not being ready
+    /// as long as it is so.
+    fn report_unseen(&mut self, links: &Links) {
+        let unseen = unseen::find(&self.world, &self.site.node, links);
+        if unseen != self.unseen {
+            unseen.iter().for_each(|what| tracing::error!("{what}"));
+            self.health.update(|status| status.unseen = unseen.clone());
+            self.unseen = unseen;
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// The interfaces that lead out of the node; all others are pods'.
     pub uplinks: BTreeSet<String>,
+    /// What of the node's pods cannot be policed, and why.
+    pub unseen: Vec<String>,
     /// Policies that close the pods that they select, with the reasons.
     pub refused: Vec<RefusedPolicy>,
     /// What this version does not enforce, and closes instead.
@@ -53,6 +55,9 @@ impl Report for Status {
         }
         if let Some(error) = &self.last_error {
             return Some(format!("the last transaction failed: {error}"));
+        }
+        if !self.unseen.is_empty() {
+            return Some(self.unseen.join("; "));
         }
         (!self.programmed).then(|| "the first transaction has not been committed yet".to_owned())
     }

@@ -5,10 +5,11 @@
 //! the rest of the world is not. Link-local routes do not count, since every interface has one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
@@ -17,6 +18,30 @@ use tokio::sync::watch;
 
 /// Names of interfaces.
 pub type Uplinks = BTreeSet<String>;
+
+/// What the node's links and routes tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// The interfaces that lead out of the node.
+    pub uplinks: Uplinks,
+    /// The networks that are neighbours on an uplink, with its name.
+    pub on_uplinks: BTreeMap<IpNet, String>,
+    /// The hosts that are routed by an interface of their own.
+    pub hosts: BTreeSet<IpAddr>,
+    /// kube-proxy's device for IPVS is there.
+    pub ipvs: bool,
+}
+
+impl Links {
+    /// The uplink on which a pod's address is a neighbour, if no host route leads to it elsewhere: a bridge, or another kind
+    /// of shared link, over which pods talk to each other unseen (P22).
+    pub fn bridged(&self, address: IpAddr) -> Option<&str> {
+        if self.hosts.contains(&address) {
+            return None;
+        }
+        self.on_uplinks.iter().find(|(network, _)| network.contains(&address)).map(|(_, name)| name.as_str())
+    }
+}
 
 /// Routes and links could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +62,7 @@ pub enum UplinksError {
 
 /// Reads the uplinks and keeps them up to date in the background, for as long as the runtime lives. They are read anew
 /// after every change of a link or a route, and every ten seconds, because a full socket loses notifications.
-pub async fn follow() -> Result<watch::Receiver<Uplinks>, UplinksError> {
+pub async fn follow() -> Result<watch::Receiver<Links>, UplinksError> {
     let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
     let (connection, handle, mut news) = rtnetlink::new_multicast_connection(&groups).map_err(UplinksError::Socket)?;
     tokio::spawn(connection);
@@ -54,10 +79,10 @@ pub async fn follow() -> Result<watch::Receiver<Uplinks>, UplinksError> {
                 drop(message);
             }
             match read(&handle).await {
-                Ok(uplinks) => {
+                Ok(links) => {
                     sender.send_if_modified(|known| {
-                        let changed = *known != uplinks;
-                        *known = uplinks;
+                        let changed = *known != links;
+                        *known = links;
                         changed
                     });
                 }
@@ -68,7 +93,7 @@ pub async fn follow() -> Result<watch::Receiver<Uplinks>, UplinksError> {
     Ok(receiver)
 }
 
-async fn read(handle: &Handle) -> Result<Uplinks, UplinksError> {
+async fn read(handle: &Handle) -> Result<Links, UplinksError> {
     let mut names = BTreeMap::new();
     let mut links = handle.link().get().execute();
     while let Some(link) = links.try_next().await.map_err(|source| UplinksError::Dump { what: "links", source })? {
@@ -78,7 +103,12 @@ async fn read(handle: &Handle) -> Result<Uplinks, UplinksError> {
             }
         }
     }
-    let mut uplinks = Uplinks::from(["lo".to_owned()]);
+    let mut found = Links {
+        uplinks: Uplinks::from(["lo".to_owned()]),
+        ipvs: names.values().any(|name| name == "kube-ipvs0"),
+        ..Links::default()
+    };
+    let (mut neighbours, mut hosts) = (Vec::new(), Vec::new());
     let dumps = [
         ("IPv4 routes", RouteMessageBuilder::<Ipv4Addr>::new().build()),
         ("IPv6 routes", RouteMessageBuilder::<Ipv6Addr>::new().build()),
@@ -86,38 +116,59 @@ async fn read(handle: &Handle) -> Result<Uplinks, UplinksError> {
     for (what, request) in dumps {
         let mut routes = handle.route().get(request).execute();
         while let Some(route) = routes.try_next().await.map_err(|source| UplinksError::Dump { what, source })? {
-            uplinks.extend(leads_out(&route).iter().filter_map(|index| names.get(index).cloned()));
+            let Some(route) = Route::read(&route, &names) else { continue };
+            match route.to {
+                to if to.prefix_len() == to.max_prefix_len() => hosts.push(route),
+                _ => {
+                    found.uplinks.extend(route.by.iter().cloned());
+                    neighbours.extend((!route.has_gateway).then_some(route));
+                }
+            }
         }
     }
-    Ok(uplinks)
+    for route in hosts.into_iter().filter(|route| route.by.iter().all(|name| !found.uplinks.contains(name))) {
+        found.hosts.insert(route.to.addr());
+    }
+    for route in neighbours {
+        found.on_uplinks.extend(route.by.into_iter().map(|name| (route.to, name)));
+    }
+    Ok(found)
 }
 
-/// The interfaces that a route makes uplinks of.
-fn leads_out(route: &RouteMessage) -> Vec<u32> {
-    let table = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Table(table) => Some(*table),
-        _ => None,
-    });
-    let in_main = table.unwrap_or(route.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN);
-    let host = if route.header.address_family == AddressFamily::Inet { 32 } else { 128 };
-    let on_link_only = route.attributes.iter().any(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet6(net)) => net.is_unicast_link_local() || net.is_multicast(),
-        _ => false,
-    });
-    if !in_main
-        || route.header.kind != RouteType::Unicast
-        || route.header.destination_prefix_length >= host
-        || on_link_only
-    {
-        return Vec::new();
+/// A unicast route of the main table, link-local ones left out.
+struct Route {
+    to: IpNet,
+    /// The interfaces by which it leads.
+    by: Vec<String>,
+    has_gateway: bool,
+}
+
+impl Route {
+    fn read(message: &RouteMessage, names: &BTreeMap<u32, String>) -> Option<Self> {
+        let header = &message.header;
+        let mut to: IpAddr = match header.address_family {
+            AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            _ => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let (mut table, mut by, mut has_gateway) = (header.table.into(), Vec::new(), false);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Table(number) => table = *number,
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => to = (*address).into(),
+                RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = (*address).into(),
+                RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => has_gateway = true,
+                RouteAttribute::Oif(index) => by.extend(names.get(index).cloned()),
+                RouteAttribute::MultiPath(hops) => {
+                    has_gateway = true;
+                    by.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
+                }
+                _ => {}
+            }
+        }
+        let on_link_only = matches!(to, IpAddr::V6(to) if to.is_unicast_link_local() || to.is_multicast());
+        let counts =
+            table == u32::from(RouteHeader::RT_TABLE_MAIN) && header.kind == RouteType::Unicast && !on_link_only;
+        let to = IpNet::new(to, header.destination_prefix_length).ok()?;
+        counts.then_some(Self { to, by, has_gateway })
     }
-    route
-        .attributes
-        .iter()
-        .flat_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => vec![*index],
-            RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
-            _ => Vec::new(),
-        })
-        .collect()
 }

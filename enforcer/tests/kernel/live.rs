@@ -14,7 +14,7 @@ use crate::api_server::ApiServer;
 use crate::health::{ask_port, eventually};
 use crate::node;
 use crate::probes::tcp;
-use crate::scratch::in_scratch_namespace;
+use crate::scratch::{Namespace, in_scratch_namespace};
 
 const HEALTH: u16 = 9808;
 const PORT: u16 = 8888;
@@ -93,5 +93,17 @@ fn follows_the_api_server_and_outlives_it() {
         let _api = ApiServer::start(&store, TcpListener::bind(address).expect("the port again"), &credentials);
         eventually("what changed meanwhile is found", || tcp(&client, &server, PORT));
         assert!(ask("/readyz").contains("200 OK"));
+
+        // As the plugin `bridge` does: the pods' network on one link of the node.
+        node::within(async |links| node::bridge(&links, "client", client.address).await);
+        eventually("a pod that is not seen", || {
+            ask("/readyz").contains("pod default/client (10.1.0.3) has no host route")
+        });
+        store.delete(POD, "default", "client", &DeleteOptions::default()).expect("deleted");
+        eventually("ready without it", || ask("/readyz").contains("200 OK"));
+        let other = Namespace::new();
+        node::within(async |links| node::veth(&links, "kube-ipvs0", &other).await);
+        eventually("IPVS is refused", || ask("/readyz").contains("kube-proxy runs in IPVS mode"));
+        assert!(ask("/healthz").contains("200 OK"));
     });
 }

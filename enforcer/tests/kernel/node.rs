@@ -121,3 +121,11 @@ pub(crate) async fn route<A: Into<IpAddr>>(links: &Handle, index: u32, to: A, le
     };
     links.route().add(route.build()).execute().await.expect("a route");
 }
+
+/// Makes a pod's link one that leads to a whole network, as that of a bridge does: without a host route to the pod.
+pub(crate) async fn bridge(links: &Handle, name: &str, pod: Ipv4Addr) {
+    let index = up(links, name).await;
+    let host = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(pod, 32).scope(RouteScope::Link);
+    links.route().del(host.build()).execute().await.expect("the host route was there");
+    route(links, index, Ipv4Addr::new(10, 1, 0, 0), 24, None).await;
+}
