@@ -13,4 +13,5 @@ mod packets;
 mod permissions;
 mod probes;
 mod scratch;
+mod services;
 mod uplinks;
