@@ -92,7 +92,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             netpol_enforcer::run(args)
         }
         Command::Cni(args) => {
-            log(Level::INFO);
+            log("info");
             cni::run(args)
         }
         Command::Agent(args) => {

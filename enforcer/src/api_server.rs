@@ -11,6 +11,10 @@ use kube::{Client, Config};
 /// until kube-proxy has run, and connection tracking remembers that for the connection: only another one gets through.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// How long an answer may be silent: a watch, the longest, ends after 290 s by itself. A list that is never answered would
+/// otherwise be waited for until TCP gives up, if the server went without a word.
+const SILENCE: Duration = Duration::from_secs(300);
+
 /// Where the API server is, and who asks it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ApiServerArgs {
@@ -47,6 +51,7 @@ impl ApiServerArgs {
             config.cluster_url = parsed.with_context(|| format!("--apiserver {url}: use https://ADDRESS:PORT"))?;
         }
         config.connect_timeout = Some(CONNECT);
+        (config.read_timeout, config.reset_reader_on_write) = (Some(SILENCE), true);
         tracing::info!(url = %config.cluster_url, "asking the API server");
         Client::try_from(config).context("cannot make a client of the API server's address and credentials")
     }

@@ -60,9 +60,11 @@ async fn present(links: &Handle) -> Result<BTreeMap<IpNet, Vec<Option<IpAddr>>>,
     let mut found: BTreeMap<IpNet, Vec<Option<IpAddr>>> = BTreeMap::new();
     let requests = [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
     for request in requests {
+        let family = request.header.address_family;
         let mut routes = links.route().get(request).execute();
         while let Some(route) = routes.try_next().await? {
-            if let Some((to, via)) = ours(&route) {
+            // A kernel without IPv6 answers the question for its routes with those that it has.
+            if let Some((to, via)) = ours(&route).filter(|_| route.header.address_family == family) {
                 found.entry(to).or_default().push(via);
             }
         }
