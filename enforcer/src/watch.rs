@@ -1,7 +1,7 @@
 //! Watches the API server: namespaces, pods and policies, each a list and a watch that start over when they break.
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -35,6 +35,8 @@ where
     let name = K::plural(&());
     let events = watcher::watcher(Api::<K>::all(client.clone()), watcher::Config::default());
     let mut listed = Vec::new();
+    // The same trouble is told once, not at every attempt.
+    let mut trouble = String::new();
     events.backoff(Retry::default()).filter_map(move |event| {
         let delta = match event {
             Ok(Event::Init) => {
@@ -45,11 +47,20 @@ where
                 listed.push(read(&object));
                 None
             }
-            Ok(Event::InitDone) => Some(Delta::All(std::mem::take(&mut listed))),
+            Ok(Event::InitDone) => {
+                if !std::mem::take(&mut trouble).is_empty() {
+                    tracing::info!(kind = %name, "watch is back");
+                }
+                Some(Delta::All(std::mem::take(&mut listed)))
+            }
             Ok(Event::Apply(object)) => Some(Delta::Set(read(&object))),
             Ok(Event::Delete(object)) => Some(Delta::Gone(read(&object))),
             Err(error) => {
-                tracing::warn!(kind = %name, %error, "watch broke; the last state stands until it is back");
+                let text = error.to_string();
+                if text != trouble {
+                    tracing::warn!(kind = %name, error = text, "watch broke; the last state stands until it is back");
+                    trouble = text;
+                }
                 None
             }
         };
@@ -59,28 +70,59 @@ where
 
 /// Waits between attempts to reach the API server: 50 ms, doubled up to 2 s. A restarted server is found again soon, and
 /// a node is one client among few.
+///
+/// A watcher begins every attempt with an event, before it has reached anybody: success is that nothing has failed for a
+/// while, not that something was heard.
 #[derive(Debug, Default)]
 struct Retry {
     attempts: u32,
+    failed: Option<Instant>,
 }
 
 impl Retry {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(2);
+    /// After this long without a failure the next one is a new one.
+    const CALM: Duration = Duration::from_secs(10);
+
+    fn wait(&mut self, now: Instant) -> Duration {
+        if self.failed.is_some_and(|last| now.duration_since(last) > Self::CALM) {
+            self.attempts = 0;
+        }
+        self.failed = Some(now);
+        let wait = Self::FIRST.saturating_mul(1 << self.attempts.min(10));
+        self.attempts += 1;
+        wait.min(Self::LONGEST)
+    }
 }
 
 impl Iterator for Retry {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let wait = Self::FIRST.saturating_mul(1 << self.attempts.min(10));
-        self.attempts += 1;
-        Some(wait.min(Self::LONGEST))
+        Some(self.wait(Instant::now()))
     }
 }
 
 impl Backoff for Retry {
-    fn reset(&mut self) {
-        self.attempts = 0;
+    fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_become_rare_and_a_new_failure_begins_anew() {
+        let (mut retry, mut now) = (Retry::default(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wait = retry.wait(now);
+            retry.reset();
+            now += wait;
+            waits.push(wait.as_millis());
+        }
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(retry.wait(now + Duration::from_secs(11)), Retry::FIRST);
     }
 }
