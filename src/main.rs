@@ -10,6 +10,7 @@ use netpol_enforcer::EnforcerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
+use netpol_image::ImageArgs;
 use netpol_lab::{Audience, LabArgs, RunId};
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +34,7 @@ enum Command {
     Enforcer(EnforcerArgs),
     Cni(CniArgs),
     Agent(AgentArgs),
+    Image(ImageArgs),
 }
 
 #[derive(Subcommand)]
@@ -99,6 +101,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             log("warn");
             netpol_agent::run(args)
         }
+        Command::Image(args) => netpol_image::run(args),
     }
 }
 
