@@ -69,7 +69,8 @@ impl FromStr for Label {
 
 /// Reads a name that an image can be given: a digest follows from what is in it, and cannot be chosen.
 fn image_name(text: &str) -> Result<Reference, String> {
-    let name: Reference = text.parse().map_err(|error| format!("{error}; expected for example netpol:1.0, in lower case"))?;
+    let name: Reference =
+        text.parse().map_err(|error| format!("{error}; expected for example netpol:1.0, in lower case"))?;
     match name.digest() {
         Some(digest) => Err(format!("the digest {digest} cannot be chosen; give NAME:TAG")),
         None => Ok(name),

@@ -1,5 +1,7 @@
 //! The archive read back as engines read it: every reference resolves, every digest and size is right.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 #[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 

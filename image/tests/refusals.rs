@@ -1,5 +1,7 @@
 //! What cannot become an image is refused with the way out, and leaves nothing behind.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 #[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
