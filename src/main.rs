@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use netpol_agent::{AgentArgs, ping};
 use netpol_enforcer::EnforcerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
+use netpol_harness::target::kind::{KindArgs, Order, serve_kind};
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
 use netpol_image::ImageArgs;
@@ -40,15 +41,23 @@ enum Command {
 #[derive(Subcommand)]
 enum TargetCommand {
     /// Boots the target, prints one JSON line, and removes what it made when stdin closes.
-    Up(TargetUpArgs),
+    Up(Box<TargetUpArgs>),
 }
 
 #[derive(Args)]
 struct TargetUpArgs {
-    /// lab, or kubeconfig:FILE with an optional #CONTEXT.
+    /// lab, kind:CNI, or kubeconfig:FILE with an optional #CONTEXT.
     target: Target,
     #[command(flatten)]
     lab: LabArgs,
+    #[command(flatten)]
+    kind: KindArgs,
+    /// The image of the agent's pods that nodes have or can pull [default on kind: this netpol's own].
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
+    /// Leaves a kind cluster in place at the end.
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(Subcommand)]
@@ -76,14 +85,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             log("error,kube_client=off");
             Ok(runtime()?.block_on(netpol_harness::run(*args))?.into())
         }
-        Command::Target(TargetCommand::Up(TargetUpArgs { target: Target::Lab, lab })) => {
+        Command::Target(TargetCommand::Up(up)) => {
             log("warn");
-            Ok(netpol_lab::up(lab.into(), Audience::Machine))
-        }
-        Command::Target(TargetCommand::Up(TargetUpArgs { target: Target::Kubeconfig { file, context }, lab })) => {
-            log("warn");
-            let run = lab.run.as_ref().map(RunId::as_str).map(str::to_owned);
-            Ok(runtime()?.block_on(serve_kubeconfig(file, context, run))?.into())
+            bring_up(*up)
         }
         Command::Lab(LabCommand::Up(lab)) => {
             log("warn");
@@ -103,6 +107,16 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Image(args) => netpol_image::run(args),
     }
+}
+
+fn bring_up(TargetUpArgs { target, lab, kind, image, keep }: TargetUpArgs) -> anyhow::Result<ExitCode> {
+    let run = lab.run.as_ref().map(RunId::as_str).map(str::to_owned);
+    Ok(match target {
+        // The lab forks before there is a runtime.
+        Target::Lab => netpol_lab::up(lab.into(), Audience::Machine),
+        Target::Kind(cni) => runtime()?.block_on(serve_kind(Order { cni, kind, run, image, keep }))?.into(),
+        Target::Kubeconfig { file, context } => runtime()?.block_on(serve_kubeconfig(file, context, run))?.into(),
+    })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -26,6 +26,7 @@ const LOGGED: usize = 200;
 pub(crate) async fn request_forever(target: Url, interval: Duration) -> anyhow::Result<()> {
     let client = Client::builder()
         .no_proxy()
+        .tls_backend_preconfigured(no_tls()?)
         .pool_max_idle_per_host(0)
         .redirect(redirect::Policy::none())
         .timeout(interval.clamp(LEAST_TIMEOUT, LONGEST_TIMEOUT))
@@ -47,6 +48,14 @@ pub(crate) async fn request_forever(target: Url, interval: Duration) -> anyhow::
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write the log to stdout")?;
     }
+}
+
+/// The target speaks plain HTTP. Without this the client would load the system's certificates, of which the image has none, and
+/// refuse to be.
+fn no_tls() -> anyhow::Result<rustls::ClientConfig> {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
 /// `2026-11-22T10:00:00.123Z 200 from 10.1.2.3:8888: server saw 10.1.1.2 (3 ms)`

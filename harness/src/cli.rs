@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::execute::Profile;
 use crate::target::Target;
+use crate::target::kind::{KindArgs, cni_entry};
 
 /// Runs conformance cases against a cluster and judges what was measured.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +20,8 @@ pub struct RunArgs {
     /// Globs on area/name; '*' does not cross '/'. All cases where there is none.
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
-    /// Where the cluster comes from: lab, or kubeconfig:FILE with an optional #CONTEXT.
+    /// Where the cluster comes from: lab; kind:calico, kind:enforcer, kind:kindnet, kind:none or kind:FILE; or kubeconfig:FILE with an
+    /// optional #CONTEXT.
     #[arg(long, env = "NETPOL_TARGET", default_value = "lab", value_name = "TARGET")]
     pub target: Target,
     /// What enforces policies in the lab: builtin, none, or command:'prog --kubeconfig {kubeconfig} --node {node}'.
@@ -28,7 +30,8 @@ pub struct RunArgs {
     /// The lab's worker nodes [default: 2].
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
-    /// Which levels are asserted; the others are reported [default: full in the lab, conformance elsewhere].
+    /// Which levels are asserted; the others are reported [default: full in the lab, as the CNI's entry says on kind,
+    /// conformance elsewhere].
     #[arg(long, value_enum)]
     pub profile: Option<Profile>,
     /// A folder of suites (AREA/NAME.yaml) instead of the embedded ones.
@@ -52,9 +55,16 @@ pub struct RunArgs {
     /// How long held connections are watched at least [default: 35s on engines that we do not know to judge at once].
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub hold: Option<Duration>,
-    /// The image of the agent's pods, with this netpol as its entry point.
-    #[arg(long, default_value = "netpol", value_name = "REF")]
-    pub image: String,
+    /// The image of the agent's pods, with this netpol as its entry point [default: the one that kind's nodes were given; elsewhere
+    /// netpol].
+    #[arg(long, value_name = "REF")]
+    pub image: Option<String>,
+    /// Agrees beforehand to what is created in a cluster that netpol did not make.
+    #[arg(long)]
+    pub yes: bool,
+    /// What a kind cluster is to be like.
+    #[command(flatten)]
+    pub kind: KindArgs,
     /// A folder for report.json; made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
@@ -75,8 +85,26 @@ pub enum Output {
 impl RunArgs {
     /// The profile given, or the target's own.
     pub fn profile(&self) -> Profile {
-        let default = if self.target == Target::Lab { Profile::Full } else { Profile::Conformance };
-        self.profile.unwrap_or(default)
+        let default = || match &self.target {
+            Target::Lab => Profile::Full,
+            Target::Kind(cni) => cni_entry::load(cni).map_or(Profile::Conformance, |entry| entry.cni.profile),
+            Target::Kubeconfig { .. } => Profile::Conformance,
+        };
+        self.profile.unwrap_or_else(default)
+    }
+
+    /// What is wrong with flags that do not fit the target.
+    pub fn misfit(&self) -> Option<String> {
+        if self.target != Target::Lab && (self.enforcer.is_some() || self.nodes.is_some()) {
+            return Some(format!("--enforcer and --nodes belong to the lab; the target is {}", self.target));
+        }
+        if !matches!(self.target, Target::Kind(_)) && !self.kind.is_unset() {
+            return Some(format!(
+                "--node-image, --workers, --load and their like belong to kind:…; the target is {}",
+                self.target
+            ));
+        }
+        None
     }
 
     /// How many cases run at once.
@@ -102,6 +130,13 @@ impl RunArgs {
         if let Some(nodes) = self.nodes {
             add("--nodes", &nodes.to_string());
         }
+        if let Target::Kind(_) = self.target {
+            if let Some(image) = &self.image {
+                add("--image", image);
+            }
+            arguments.extend(self.kind.arguments());
+            arguments.extend(self.keep.then(|| "--keep".into()));
+        }
         arguments
     }
 
@@ -109,10 +144,14 @@ impl RunArgs {
     pub fn target_flags(&self) -> String {
         let target = self.target.to_string();
         let suites = self.suites.as_ref().map(|suites| suites.display().to_string());
+        let kind: Vec<_> = match self.target {
+            Target::Kind(_) => self.kind.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            Target::Lab | Target::Kubeconfig { .. } => Vec::new(),
+        };
         let given =
             [("--target", Some(&target)), ("--enforcer", self.enforcer.as_ref()), ("--suites", suites.as_ref())];
         let words = given.into_iter().filter_map(|(flag, value)| value.map(|value| [flag, value.as_str()])).flatten();
         // Only a NUL byte cannot be quoted, and no argument holds one.
-        shlex::try_join(words).unwrap_or_default()
+        shlex::try_join(words.chain(kind.iter().map(String::as_str))).unwrap_or_default()
     }
 }

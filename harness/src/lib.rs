@@ -1,5 +1,6 @@
 //! Load, plan, execute, judge, report.
 
+mod claims;
 mod cli;
 pub mod cluster;
 mod decode;

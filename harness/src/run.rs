@@ -8,6 +8,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::claims::Claims;
 use crate::cli::{Output, RunArgs};
 use crate::cluster::{Cluster, connect};
 use crate::execute::{Context, News, not_begun, run_case};
@@ -16,16 +17,19 @@ use crate::plan::{self, Case, Plan};
 use crate::progress::Progress;
 use crate::report::{API_VERSION, CaseReport, Report, Status, terminal};
 use crate::suite::{self, Source};
-use crate::target::{Child, Target, Up, remove_leftovers};
+use crate::target::{Child, Consent, Target, Up, consent, remove_leftovers};
 use crate::world::Pool;
+
+/// The image of the agent's pods where nothing names one: that of the lab.
+const IMAGE: &str = "netpol";
 
 /// Runs the command, and prints its results.
 ///
 /// # Errors
 /// What ends a run early, apart from bad suites: a target that does not come up, a report that cannot be written.
 pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
-    let plan = match read(&args) {
-        Ok(plan) => plan,
+    let (plan, claims) = match read(&args) {
+        Ok(read) => read,
         Err(problems) => {
             eprintln!("{problems}");
             return Ok(Exit::BadInput);
@@ -39,9 +43,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         print(&plan::describe(&plan)).context("writing the plan to stdout")?;
         return Ok(Exit::Passed);
     }
-    if args.target != Target::Lab && (args.enforcer.is_some() || args.nodes.is_some()) {
-        eprintln!("--enforcer and --nodes belong to the lab; the target is {}", args.target);
+    if let Some(misfit) = args.misfit() {
+        eprintln!("{misfit}");
         return Ok(Exit::BadInput);
+    }
+    if let (Target::Kubeconfig { file, context }, false) = (&args.target, args.yes) {
+        let image = args.image.as_deref().unwrap_or(IMAGE);
+        if let Consent::Refused(why) = consent(file, context.as_deref(), image, args.lanes()).await {
+            eprintln!("{why}");
+            return Ok(Exit::BadInput);
+        }
     }
     if let Some(folder) = &args.report
         && let Err(error) = crate::report::prepare(folder)
@@ -51,7 +62,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     }
     let id = run_id()?;
     let start = Instant::now();
-    let progress = Progress::new();
+    let mut progress = Progress::new();
+    if let Target::Kind(_) = args.target {
+        // Its child tells the steps itself.
+        progress.done();
+    }
     progress.say(format!("bringing up {}", args.target));
     let mut interrupted = Interrupts::listen()?;
     let mut child = Child::start(&args.target_up(&id))?;
@@ -72,6 +87,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Interrupted);
         }
     };
+    if let Target::Kind(_) = args.target {
+        progress = Progress::new();
+    }
     let judged = tokio::select! {
         judged = judge(&args, &plan, &up, &id, start, &progress) => judged.map(Some),
         gone = child.gone() => Err(gone.into()),
@@ -79,7 +97,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     };
     progress.done();
     let outcome = match judged {
-        Ok(Some(report)) => publish(&args, &report).map(|()| Exit::of(&report)),
+        Ok(Some(mut report)) => {
+            claims.hold(&mut report.cases);
+            publish(&args, &report).map(|()| Exit::of(&report))
+        }
         Ok(None) => Ok(Exit::Interrupted),
         Err(error) => Err(error),
     };
@@ -93,9 +114,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     outcome
 }
 
-fn read(args: &RunArgs) -> Result<Plan, crate::Problems> {
+fn read(args: &RunArgs) -> Result<(Plan, Claims), crate::Problems> {
     let source = args.suites.clone().map_or(Source::Embedded, Source::Directory);
-    plan::plan(&suite::load(&source)?, &args.patterns)
+    let mut plan = plan::plan(&suite::load(&source)?, &args.patterns)?;
+    let claims = Claims::of(&args.target)?;
+    claims.take_out(&mut plan).iter().for_each(|said| eprintln!("{said}"));
+    Ok((plan, claims))
 }
 
 async fn judge(
@@ -107,7 +131,8 @@ async fn judge(
     progress: &Progress,
 ) -> anyhow::Result<Report> {
     let client = connect(&up.kubeconfig, up.context.as_deref()).await?;
-    let cluster = Cluster::survey(client, args.image.clone(), id.to_owned()).await?;
+    let image = args.image.clone().or_else(|| up.image.clone()).unwrap_or_else(|| IMAGE.to_owned());
+    let cluster = Cluster::survey(client, image, id.to_owned()).await?;
     let (news, heard) = mpsc::unbounded_channel();
     let mut context = Context::new(cluster.clone(), args.profile(), args.target_flags(), news);
     context.pace = args.pace.unwrap_or_default();
@@ -213,11 +238,16 @@ fn print(text: &str) -> std::io::Result<()> {
 async fn keep(args: &RunArgs, up: &Up, id: &str, interrupted: &mut Interrupts) {
     let kubeconfig = up.kubeconfig.display();
     eprintln!("kept: kubectl --kubeconfig {kubeconfig} get pods -A -l netpol.dev/run={id}");
-    if args.target == Target::Lab {
-        eprintln!("the lab is up until Ctrl-C");
-        interrupted.next().await;
-    } else {
-        eprintln!("to remove: kubectl --kubeconfig {kubeconfig} delete namespace -l netpol.dev/run={id}");
+    match args.target {
+        Target::Lab => {
+            eprintln!("the lab is up until Ctrl-C");
+            interrupted.next().await;
+        }
+        Target::Kubeconfig { .. } => {
+            eprintln!("to remove: kubectl --kubeconfig {kubeconfig} delete namespace -l netpol.dev/run={id}");
+        }
+        // Its child says how.
+        Target::Kind(_) => {}
     }
 }
 

@@ -42,6 +42,19 @@ pub const MATRIX_AGREES: Wait =
     Wait { name: "matrix agrees", limit: Duration::from_secs(5), bound: "N58: in time, without a figure" };
 /// A log that must grow shows a line: a client whose requests were dropped notices only when its current one times out.
 pub const LOG_GROWS: Wait = Wait { name: "log grows", limit: Duration::from_secs(5), bound: NOT_SPECIFIED };
+/// The nodes of a new cluster are Ready.
+pub const NODES_READY: Wait = Wait { name: "nodes are Ready", limit: Duration::from_secs(180), bound: NOT_SPECIFIED };
+/// The pods of a CNI that was just installed are Ready; their images may have to be pulled.
+pub const CNI_READY: Wait =
+    Wait { name: "the CNI's pods are Ready", limit: Duration::from_secs(300), bound: NOT_SPECIFIED };
+/// An image that a node failed to pull is pulled after all.
+pub const IMAGE_PULLS: Wait = Wait { name: "images are pulled", limit: Duration::from_secs(45), bound: NOT_SPECIFIED };
+/// An API server that has only just come up takes an object.
+pub const OBJECT_APPLIES: Wait = Wait { name: "objects apply", limit: Duration::from_secs(30), bound: NOT_SPECIFIED };
+/// Evidence of a failure is gathered.
+pub const EVIDENCE: Wait = Wait { name: "evidence is gathered", limit: Duration::from_secs(90), bound: NOT_SPECIFIED };
+/// A tool that was told to end has ended.
+pub const TOOL_STOPS: Wait = Wait { name: "a tool ends", limit: Duration::from_secs(10), bound: NOT_SPECIFIED };
 /// The shortest time for which an agreed matrix must hold.
 pub const SETTLE_AT_LEAST: Duration = Duration::from_millis(300);
 /// The shortest timeout of a probe.

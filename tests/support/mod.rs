@@ -13,6 +13,8 @@ pub struct Target {
     process: Child,
     /// Leads to it.
     pub kubeconfig: PathBuf,
+    /// Flags of `netpol run` that fit it: the image that its nodes have, and what is asserted there.
+    pub flags: Vec<String>,
 }
 
 impl Target {
@@ -30,7 +32,9 @@ impl Target {
         let up: serde_json::Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("'netpol target up {}' printed '{line}'", arguments.join(" ")));
         let kubeconfig = up["kubeconfig"].as_str().expect("the line names a kubeconfig").into();
-        Target { process, kubeconfig }
+        let flag = |key: &str| up[key].as_str().map(|value| [format!("--{key}"), value.to_owned()]);
+        let flags = [flag("image"), Some(flag("profile").unwrap_or(["--profile".into(), "full".into()]))];
+        Target { process, kubeconfig, flags: flags.into_iter().flatten().flatten().collect() }
     }
 
     /// The argument of `--target` that leads to it.
@@ -46,9 +50,15 @@ impl Drop for Target {
     }
 }
 
-/// Runs `netpol run` to its end.
+/// Runs `netpol run` to its end. The catalogue's target is not everybody's, and nobody is asked about clusters that a test made.
 pub fn run(arguments: &[&str]) -> Output {
-    Command::new(NETPOL).arg("run").args(arguments).stdin(Stdio::null()).output().expect("netpol can be started")
+    Command::new(NETPOL)
+        .args(["run", "--yes"])
+        .args(arguments)
+        .env_remove("NETPOL_TARGET")
+        .stdin(Stdio::null())
+        .output()
+        .expect("netpol can be started")
 }
 
 /// What a command printed, for a failure's message.

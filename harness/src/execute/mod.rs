@@ -19,7 +19,8 @@ use crate::report::{CaseReport, Control, StepReport};
 pub use case::{not_begun, run_case};
 
 /// Which levels a run asserts; the rest it reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// What the specification says: core and extended.
     Conformance,

@@ -39,7 +39,7 @@ pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Optio
             file.display()
         )
     })?;
-    println!("{}", serde_json::to_string(&Up { kubeconfig: file, context, owned: false })?);
+    println!("{}", serde_json::to_string(&Up { kubeconfig: file, context, owned: false, image: None, profile: None })?);
     // The sender is gone as well when its thread is.
     _ = asked_to_end.await;
     if let Some(run) = run {
@@ -67,7 +67,7 @@ pub async fn remove_leftovers(up: &Up, run: &str) -> anyhow::Result<()> {
 }
 
 /// Deletes every namespace of a run and waits until they are gone.
-async fn remove_run(client: &Client, run: &str) -> anyhow::Result<()> {
+pub(super) async fn remove_run(client: &Client, run: &str) -> anyhow::Result<()> {
     let removed = tokio::time::timeout(waits::OBJECTS_GONE.limit * 2, remove_until_gone(client, run)).await;
     removed.unwrap_or_else(|_| Err(anyhow::anyhow!("the API server does not answer"))).with_context(|| {
         format!("removing the namespaces of run {run}; try: kubectl delete namespace -l netpol.dev/run={run}")

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Sysctl};
 use kube::{Api, ResourceExt};
 use serde_json::to_value;
 
@@ -16,6 +16,8 @@ use crate::topology::{bind_pod, waves};
 
 /// The image's name in topologies; the real one takes its place.
 const IMAGE: &str = "netpol";
+/// The groups that may send pings without a capability.
+const PING_GROUPS: &str = "net.ipv4.ping_group_range";
 
 impl World {
     /// Boots world `number` of a run.
@@ -112,6 +114,9 @@ pub(super) async fn start(
 }
 
 /// Creates a pod on a node, with the run's labels and the real image.
+///
+/// The image may be one that only the nodes have, whatever its tag. Pings need no capability where the pod's sysctl lets every group
+/// send them, which Pod Security's `baseline` allows; a pod in the node's network namespace may not set it.
 pub(super) async fn create_pod(cluster: &Cluster, number: u32, mut pod: Pod, node: &str) -> Result<(), WorldError> {
     let labels = pod.labels_mut();
     labels.insert("netpol.dev/run".into(), cluster.run.clone());
@@ -121,8 +126,17 @@ pub(super) async fn create_pod(cluster: &Cluster, number: u32, mut pod: Pod, nod
         for container in &mut spec.containers {
             if container.image.as_deref() == Some(IMAGE) {
                 container.image = Some(cluster.image.clone());
+                container.image_pull_policy.get_or_insert_with(|| "IfNotPresent".to_owned());
             }
         }
+        if spec.host_network != Some(true) {
+            let sysctls = spec.security_context.get_or_insert_default().sysctls.get_or_insert_default();
+            if !sysctls.iter().any(|sysctl| sysctl.name == PING_GROUPS) {
+                sysctls.push(Sysctl { name: PING_GROUPS.to_owned(), value: "0 2147483647".to_owned() });
+            }
+        }
+        // Nothing in these pods asks the API server anything.
+        spec.automount_service_account_token.get_or_insert(false);
     }
     Ok(cluster.objects.apply(&typed(&pod)?).await?)
 }

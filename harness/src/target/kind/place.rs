@@ -1,0 +1,141 @@
+//! Where the files of a kind cluster are: never the user's kubeconfig, and one netpol at a time.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why the cluster's folder is of no use.
+#[derive(Debug, Error)]
+pub(super) enum PlaceError {
+    /// Another netpol boots or uses this cluster.
+    #[error("cluster {name} is in use by another netpol, which holds {}", lock.display())]
+    InUse {
+        /// The cluster.
+        name: String,
+        /// The locked file.
+        lock: PathBuf,
+    },
+    /// A file could not be written or removed.
+    #[error("{} cannot be used: {cause}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// The folder of one cluster, locked for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: PathBuf,
+    failures: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Makes and locks the folder of cluster `name` below `root`.
+    ///
+    /// # Errors
+    /// [`PlaceError`]
+    pub(super) fn take(root: &Path, name: &str) -> Result<Self, PlaceError> {
+        let folder = root.join(name);
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| PlaceError::Io { path, cause }
+        };
+        fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        // Beside the folder, which goes with the cluster.
+        let lock = root.join(format!("{name}.lock"));
+        let file = File::create(&lock).map_err(failed(&lock))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Place { folder, failures: root.join("failures"), _lock: file }),
+            Err(TryLockError::WouldBlock) => Err(PlaceError::InUse { name: name.to_owned(), lock }),
+            Err(TryLockError::Error(cause)) => Err(failed(&lock)(cause)),
+        }
+    }
+
+    /// The cluster's own kubeconfig.
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// A file of the cluster.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a file of the cluster.
+    ///
+    /// # Errors
+    /// [`PlaceError::Io`]
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, PlaceError> {
+        let path = self.file(name);
+        fs::write(&path, text).map_err(|cause| PlaceError::Io { path: path.clone(), cause })?;
+        Ok(path)
+    }
+
+    /// Notes that what has this cluster's name was begun by us: what a killed netpol left half-made may then be deleted.
+    ///
+    /// # Errors
+    /// [`PlaceError::Io`]
+    pub(super) fn mark(&self) -> Result<(), PlaceError> {
+        self.write("made-by-netpol", "").map(drop)
+    }
+
+    /// Whether [`Place::mark`] was called, perhaps by a netpol that is gone.
+    pub(super) fn is_marked(&self) -> bool {
+        self.file("made-by-netpol").exists()
+    }
+
+    /// Where evidence of a failure goes; it stays when the cluster goes.
+    pub(super) fn evidence(&self, at: &str) -> PathBuf {
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        self.failures.join(format!("{name}-{at}"))
+    }
+
+    /// Removes the folder.
+    pub(super) fn clear(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::debug!(%error, folder = %self.folder.display(), "removing a cluster's files");
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/netpol/kind`, or where that is by default.
+pub(super) fn state_root() -> PathBuf {
+    below("XDG_STATE_HOME", ".local/state").join("netpol/kind")
+}
+
+/// `$XDG_CACHE_HOME/netpol/manifests`, or where that is by default.
+pub(super) fn cache_root() -> PathBuf {
+    below("XDG_CACHE_HOME", ".cache").join("netpol/manifests")
+}
+
+/// The XDG base directory specification: variables with relative paths are ignored.
+fn below(variable: &str, default: &str) -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = || std::env::temp_dir().join(format!("netpol-{}", rustix::process::getuid().as_raw()));
+    set(variable).or_else(|| set("HOME").map(|home| home.join(default))).unwrap_or_else(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_belongs_to_one_netpol_at_a_time() {
+        let root = std::env::temp_dir().join(format!("netpol-place-{}", std::process::id()));
+        let first = Place::take(&root, "a").unwrap();
+        assert!(matches!(Place::take(&root, "a"), Err(PlaceError::InUse { name, .. }) if name == "a"));
+        Place::take(&root, "b").unwrap();
+        first.mark().unwrap();
+        assert!(first.is_marked());
+        first.clear();
+        drop(first);
+        assert!(!Place::take(&root, "a").unwrap().is_marked());
+        fs::remove_dir_all(root).unwrap();
+    }
+}
