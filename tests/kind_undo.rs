@@ -93,8 +93,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-const NAME_TAKEN: &str =
-    "echo 'ERROR: failed to create cluster: node(s) already exist for a cluster with the name \"netpol-kindnet\"' >&2; exit 1";
+const NAME_TAKEN: &str = "echo 'ERROR: failed to create cluster: node(s) already exist for a cluster with the name \"netpol-kindnet\"' >&2; exit 1";
 
 #[test]
 fn evidence_is_gathered_before_a_failed_cluster_is_deleted() {
@@ -106,7 +105,12 @@ fn evidence_is_gathered_before_a_failed_cluster_is_deleted() {
         ["version", "get clusters", "create cluster", "export logs", "delete cluster"].map(String::from)
     );
     let said = said(&output);
-    for expected in ["node(s) already exist", "→ choose another by --cluster-name", "kind delete cluster --name netpol-kindnet", "evidence: "] {
+    for expected in [
+        "node(s) already exist",
+        "→ choose another by --cluster-name",
+        "kind delete cluster --name netpol-kindnet",
+        "evidence: ",
+    ] {
         assert!(said.contains(expected), "'{expected}' is not in: {said}");
     }
     let evidence = said.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
@@ -158,10 +162,16 @@ fn what_a_killed_netpol_left_half_made_is_replaced() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     std::fs::remove_file(scripts.asked()).unwrap();
-    scripts.write("kind", &std::fs::read_to_string(scripts.root.join("bin/kind")).unwrap().replace("printf ''", "printf 'netpol-kindnet'"));
+    scripts.write(
+        "kind",
+        &std::fs::read_to_string(scripts.root.join("bin/kind"))
+            .unwrap()
+            .replace("printf ''", "printf 'netpol-kindnet'"),
+    );
     let output = end(scripts.up(&[]));
     let verbs = scripts.verbs();
-    let expected = ["version", "get clusters", "export kubeconfig", "delete cluster", "create cluster"].map(String::from);
+    let expected =
+        ["version", "get clusters", "export kubeconfig", "delete cluster", "create cluster"].map(String::from);
     assert_eq!(verbs[..5], expected, "{}", said(&output));
 }
 

@@ -47,8 +47,7 @@ impl Proxy {
         let text = std::fs::read_to_string(&target.kubeconfig).unwrap();
         let mut config: Value = serde_yaml::from_str(&text).unwrap();
         let cluster = config["clusters"][0]["cluster"].as_object_mut().unwrap();
-        let server: SocketAddr =
-            cluster["server"].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap();
+        let server: SocketAddr = cluster["server"].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap();
         let authority = cluster.remove("certificate-authority-data").unwrap();
         let connector = connector(authority.as_str().unwrap());
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

@@ -27,6 +27,8 @@ pub const AGENT_ANSWERS: Wait = Wait { name: "agent answers", limit: Duration::f
 /// A broken stream to an agent comes back.
 pub const AGENT_RECONNECTS: Wait =
     Wait { name: "agent reconnects", limit: Duration::from_secs(30), bound: NOT_SPECIFIED };
+/// An API server that restarts or is too busy answers again.
+pub const API_RETURNS: Wait = Wait { name: "API server returns", limit: Duration::from_secs(30), bound: NOT_SPECIFIED };
 /// Pods that were created are Running.
 pub const PODS_RUN: Wait = Wait { name: "pods run", limit: Duration::from_secs(120), bound: NOT_SPECIFIED };
 /// Pods and namespaces that were deleted are gone.

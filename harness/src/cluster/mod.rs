@@ -3,6 +3,7 @@
 mod client;
 mod nodes;
 mod objects;
+mod persist;
 mod plugin;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::waits;
 pub use client::{ClusterError, connect};
 pub use nodes::{ReadyNode, ready_nodes};
 pub use objects::{ObjectError, Objects};
+pub use persist::persist;
 pub use plugin::{Plugin, find_plugin};
 
 /// What worlds are built on.

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::ClusterError;
+use super::{ClusterError, persist};
 
 /// A node that is Ready and takes ordinary pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub struct ReadyNode {
 /// # Errors
 /// [`ClusterError::Api`] when they cannot be listed.
 pub async fn ready_nodes(client: &Client) -> Result<Vec<ReadyNode>, ClusterError> {
-    let listed = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    let (api, all) = (Api::<Node>::all(client.clone()), ListParams::default());
+    let listed = persist(|| api.list(&all)).await;
     let nodes = listed.map_err(|cause| ClusterError::Api {
         tried: "listing the cluster's nodes".into(),
         cause: Box::new(cause),

@@ -9,6 +9,8 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::persist;
+
 /// Why a step's action on an object failed.
 #[derive(Debug, Error)]
 pub enum ObjectError {
@@ -102,14 +104,22 @@ impl Objects {
     pub async fn apply(&self, object: &Value) -> Result<(), ObjectError> {
         let target = Target::of(object)?;
         let api = self.api(&target.kind, target.namespace.as_deref())?;
-        let created = api.create(&PostParams::default(), &target.object).await;
-        match created {
+        let params = PostParams::default();
+        match persist(|| api.create(&params, &target.object)).await {
+            // Also where the first attempt's answer was lost.
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                let existing = api.get(&target.name).await.map_err(|cause| target.failed("get", cause))?;
+                let existing = persist(|| api.get(&target.name)).await.map_err(|cause| target.failed("get", cause))?;
                 let mut object = target.object.clone();
                 object.meta_mut().resource_version = existing.resource_version();
-                let replaced = api.replace(&target.name, &PostParams::default(), &object).await;
-                replaced.map(drop).map_err(|cause| target.failed("replace", cause))
+                match persist(|| api.replace(&target.name, &params, &object)).await {
+                    // A first attempt may have been carried out, and only its answer lost.
+                    Err(kube::Error::Api(status)) if status.code == 409 => {
+                        object.meta_mut().resource_version = None;
+                        let replaced = api.replace(&target.name, &params, &object).await;
+                        replaced.map(drop).map_err(|cause| target.failed("replace", cause))
+                    }
+                    replaced => replaced.map(drop).map_err(|cause| target.failed("replace", cause)),
+                }
             }
             other => other.map(drop).map_err(|cause| target.failed("create", cause)),
         }
@@ -124,7 +134,8 @@ impl Objects {
         let api = self.api(&target.kind, target.namespace.as_deref())?;
         let (kind, name) = (target.kind.clone(), target.name.clone());
         let (field, cause) = (field.to_owned(), cause.to_owned());
-        match api.create(&PostParams::default(), &target.object).await {
+        let params = PostParams::default();
+        match persist(|| api.create(&params, &target.object)).await {
             Ok(_) => Err(ObjectError::Accepted { kind, name, field, cause }),
             Err(kube::Error::Api(status)) if names_cause(&status, &field, &cause) => Ok(()),
             Err(kube::Error::Api(status)) => {
@@ -140,7 +151,8 @@ impl Objects {
     /// [`ObjectError`]
     pub async fn delete(&self, kind: &str, name: &str, namespace: Option<&str>) -> Result<(), ObjectError> {
         let api = self.api(kind, namespace)?;
-        match api.delete(name, &DeleteParams::default()).await {
+        let params = DeleteParams::default();
+        match persist(|| api.delete(name, &params)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map(drop).map_err(|cause| failed("delete", kind, name, namespace, cause)),
         }
@@ -158,7 +170,8 @@ impl Objects {
         patch: &Value,
     ) -> Result<(), ObjectError> {
         let api = self.api(kind, namespace)?;
-        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let patched = persist(|| api.patch(name, &params, &patch)).await;
         patched.map(drop).map_err(|cause| failed("patch", kind, name, namespace, cause))
     }
 }

@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
+use super::persist;
+
 /// A network plugin or policy engine, told by the names of its pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
@@ -55,7 +57,8 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// The plugin of this cluster, if one of its pods has a name that we know. A cluster that cannot be asked has none that we know.
 pub async fn find_plugin(client: &Client) -> Option<Plugin> {
-    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await.ok()?;
+    let (api, all) = (Api::<Pod>::all(client.clone()), ListParams::default());
+    let pods = persist(|| api.list(&all)).await.ok()?;
     let mut names: Vec<_> = pods.iter().map(|pod| pod.name_any()).collect();
     names.sort();
     recognise(&names)

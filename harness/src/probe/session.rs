@@ -171,13 +171,14 @@ impl Keeper {
         let mut pause = Duration::from_millis(10);
         loop {
             let hellos = self.hellos;
-            let cause = match self.attach().await {
-                Ok(process) => match self.converse(process, &mut asked).await {
+            let cause = match timeout(waits::AGENT_ANSWERS.limit, self.attach()).await {
+                Ok(Ok(process)) => match self.converse(process, &mut asked).await {
                     End::Dropped => return,
                     End::Fatal(error) => return self.fail(error),
                     End::Broken(cause) => cause,
                 },
-                Err(error) => error.to_string(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no stream within {}", waits::AGENT_ANSWERS),
             };
             if self.hellos != hellos {
                 (broken_since, pause) = (Instant::now(), Duration::from_millis(10));
@@ -216,18 +217,30 @@ impl Keeper {
                 return End::Broken(error.to_string());
             }
         }
+        let mut heard = Instant::now();
         loop {
             let wrote = tokio::select! {
+                // A stream whose other end is gone without a word looks like an agent that thinks: it is opened anew, which loses
+                // nothing, because the agent keeps its answers until they are acknowledged.
+                () = tokio::time::sleep_until(heard + waits::AGENT_ANSWERS.limit), if !self.open.is_empty() => {
+                    return End::Broken(format!("no answer within {}", waits::AGENT_ANSWERS));
+                }
                 line = lines.next_line() => match line {
-                    Ok(Some(line)) => match self.hear(&line) {
-                        Some(ack) => say(&mut stdin, &ToAgent::Ack { ack }).await,
-                        None => Ok(()),
-                    },
+                    Ok(Some(line)) => {
+                        heard = Instant::now();
+                        match self.hear(&line) {
+                            Some(ack) => say(&mut stdin, &ToAgent::Ack { ack }).await,
+                            None => Ok(()),
+                        }
+                    }
                     Ok(None) => return End::Broken(last_words(&mut process).await),
                     Err(error) => return End::Broken(error.to_string()),
                 },
                 call = asked.recv() => match call {
                     Some(Asked { call, reply }) => {
+                        if self.open.is_empty() {
+                            heard = Instant::now();
+                        }
                         let id = self.next;
                         self.next += 1;
                         self.open.insert(id, Open { call: call.clone(), answers: Vec::new(), seen: BTreeSet::new(), reply });

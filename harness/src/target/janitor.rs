@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Up;
-use crate::cluster::{ClusterError, connect};
+use crate::cluster::{ClusterError, connect, persist};
 use crate::exit::Exit;
 use crate::waits;
 
@@ -79,7 +79,7 @@ async fn remove_until_gone(client: &Client, run: &str) -> anyhow::Result<()> {
     let ours = ListParams::default().labels(&format!("netpol.dev/run={run}"));
     let start = Instant::now();
     loop {
-        let left = namespaces.list(&ours).await?.items;
+        let left = persist(|| namespaces.list(&ours)).await?.items;
         if left.is_empty() {
             return Ok(());
         }

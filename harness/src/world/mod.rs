@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt};
 use thiserror::Error;
 
 use crate::Problem;
-use crate::cluster::{Cluster, ObjectError};
+use crate::cluster::{Cluster, ObjectError, persist};
 use crate::plan::{Bindings, PodRef, Topology};
 use crate::probe::{Member, SessionError};
 use crate::waits::Wait;
@@ -137,8 +137,8 @@ impl World {
     pub async fn clear_policies(&self) -> Result<(), WorldError> {
         for namespace in self.bindings.namespaces.values() {
             let policies: Api<NetworkPolicy> = Api::namespaced(self.cluster.client.clone(), namespace);
-            policies
-                .delete_collection(&DeleteParams::default(), &ListParams::default())
+            let (params, all) = (DeleteParams::default(), ListParams::default());
+            persist(|| policies.delete_collection(&params, &all))
                 .await
                 .map_err(|cause| WorldError::Api { tried: "deleting a case's policies", cause: Box::new(cause) })?;
         }
