@@ -86,7 +86,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Ok(runtime()?.block_on(netpol_harness::run(*args))?.into())
         }
         Command::Target(TargetCommand::Up(up)) => {
-            log("warn");
+            log("warn,kube_client=off");
             bring_up(*up)
         }
         Command::Lab(LabCommand::Up(lab)) => {

@@ -93,11 +93,12 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+const NO_INOTIFY: &str = "echo 'ERROR: failed to create cluster: inotify_init: too many open files' >&2; exit 1";
 const NAME_TAKEN: &str = "echo 'ERROR: failed to create cluster: node(s) already exist for a cluster with the name \"netpol-kindnet\"' >&2; exit 1";
 
 #[test]
 fn evidence_is_gathered_before_a_failed_cluster_is_deleted() {
-    let scripts = Scripts::new("failed", NAME_TAKEN, "");
+    let scripts = Scripts::new("failed", NO_INOTIFY, "");
     let output = end(scripts.up(&[]));
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert_eq!(
@@ -106,9 +107,9 @@ fn evidence_is_gathered_before_a_failed_cluster_is_deleted() {
     );
     let said = said(&output);
     for expected in [
-        "node(s) already exist",
-        "→ choose another by --cluster-name",
-        "kind delete cluster --name netpol-kindnet",
+        "too many open files",
+        "cause: the host has no room for further inotify",
+        "→ sudo sysctl -w fs.inotify",
         "evidence: ",
     ] {
         assert!(said.contains(expected), "'{expected}' is not in: {said}");
@@ -116,6 +117,15 @@ fn evidence_is_gathered_before_a_failed_cluster_is_deleted() {
     let evidence = said.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
     assert!(Path::new(evidence).is_dir(), "{evidence} is not there");
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_cluster_that_somebody_else_was_faster_to_make_is_theirs() {
+    let scripts = Scripts::new("race", NAME_TAKEN, "");
+    let output = end(scripts.up(&[]));
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(scripts.verbs(), ["version", "get clusters", "create cluster"].map(String::from));
+    assert!(said(&output).contains("kind delete cluster --name netpol-kindnet"), "{}", said(&output));
 }
 
 #[test]

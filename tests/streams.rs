@@ -1,7 +1,6 @@
 //! Between harness and API server stands a proxy that cuts every connection again and again, refuses new ones for a while, as a
 //! server that restarts does, and answers 429: a run must lose nothing by it.
 
-#[expect(dead_code, reason = "each test binary uses its part of the support")]
 mod support;
 
 use std::net::SocketAddr;
@@ -118,7 +117,9 @@ async fn serve(listener: TcpListener, server: SocketAddr, connector: TlsConnecto
             let Ok(mut stream) = connector.connect(name, stream).await else { return };
             tokio::select! {
                 _ = copy_bidirectional(&mut client, &mut stream) => {}
-                Ok(()) = cuts.changed() => _ = harm.cut.fetch_add(1, Ordering::Relaxed),
+                Ok(()) = cuts.changed() => {
+                    harm.cut.fetch_add(1, Ordering::Relaxed);
+                }
             }
         });
     }

@@ -104,6 +104,6 @@ mod tests {
         let statuses = cases.each_ref().map(|case| case.status);
         assert_eq!(statuses, [Status::Reported, Status::Failed, Status::NotMeasured, Status::Failed]);
         assert_eq!(cases[1].problems, ["declared as a deviation, which did not occur: it sweeps late"]);
-        assert!(matches!(Claims::of(&Target::Kind(Cni::File("/nonexistent".into()))), Err(_)));
+        assert!(Claims::of(&Target::Kind(Cni::File("/nonexistent".into()))).is_err());
     }
 }

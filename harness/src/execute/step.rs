@@ -114,12 +114,14 @@ impl Stage<'_> {
         };
         self.context.slowest_convergence(followed.slowest());
         for node in &followed.missing {
-            report.problems.push(StepProblem {
-                status: Status::Failed,
-                what: format!(
-                    "the canary on node {node} did not {flip} within {}: the engine there does not follow policies (N58)",
-                    waits::CANARY_FOLLOWS
-                ),
+            let waited = waits::CANARY_FOLLOWS;
+            report.problems.push(if followed.unseen.contains(node) {
+                unmeasured(format!("the canary on node {node} could not be measured within {waited}: its agents did not answer"))
+            } else {
+                let what = format!(
+                    "the canary on node {node} did not {flip} within {waited}: the engine there does not follow policies (N58)"
+                );
+                StepProblem { status: Status::Failed, what }
             });
         }
         for (node, after) in followed.after {

@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use netpol_wire::{Answer, Call, FromAgent, Hello, ToAgent, Token, VERSION};
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -212,25 +212,29 @@ impl Keeper {
         if let Err(end) = self.greet(&hello) {
             return end;
         }
+        // Written while answers are read: an agent whose answers nobody takes reads no more calls, and neither does what is in between.
+        let mut outbox = Vec::new();
         for (id, open) in &self.open {
-            if let Err(error) = say(&mut stdin, &ToAgent::Call { id: *id, call: open.call.clone() }).await {
-                return End::Broken(error.to_string());
-            }
+            say(&mut outbox, &ToAgent::Call { id: *id, call: open.call.clone() });
         }
         let mut heard = Instant::now();
         loop {
-            let wrote = tokio::select! {
+            tokio::select! {
                 // A stream whose other end is gone without a word looks like an agent that thinks: it is opened anew, which loses
                 // nothing, because the agent keeps its answers until they are acknowledged.
                 () = tokio::time::sleep_until(heard + waits::AGENT_ANSWERS.limit), if !self.open.is_empty() => {
                     return End::Broken(format!("no answer within {}", waits::AGENT_ANSWERS));
                 }
+                written = stdin.write(&outbox), if !outbox.is_empty() => match written {
+                    Ok(0) => return End::Broken("the stream takes no more".into()),
+                    Ok(count) => drop(outbox.drain(..count)),
+                    Err(error) => return End::Broken(error.to_string()),
+                },
                 line = lines.next_line() => match line {
                     Ok(Some(line)) => {
                         heard = Instant::now();
-                        match self.hear(&line) {
-                            Some(ack) => say(&mut stdin, &ToAgent::Ack { ack }).await,
-                            None => Ok(()),
+                        if let Some(ack) = self.hear(&line) {
+                            say(&mut outbox, &ToAgent::Ack { ack });
                         }
                     }
                     Ok(None) => return End::Broken(last_words(&mut process).await),
@@ -243,14 +247,11 @@ impl Keeper {
                         }
                         let id = self.next;
                         self.next += 1;
-                        self.open.insert(id, Open { call: call.clone(), answers: Vec::new(), seen: BTreeSet::new(), reply });
-                        say(&mut stdin, &ToAgent::Call { id, call }).await
+                        say(&mut outbox, &ToAgent::Call { id, call: call.clone() });
+                        self.open.insert(id, Open { call, answers: Vec::new(), seen: BTreeSet::new(), reply });
                     }
                     None => return End::Dropped,
                 },
-            };
-            if let Err(error) = wrote {
-                return End::Broken(error.to_string());
             }
         }
     }
@@ -312,11 +313,13 @@ impl Keeper {
     }
 }
 
-async fn say(stdin: &mut (impl AsyncWrite + Unpin), line: &ToAgent) -> std::io::Result<()> {
-    let mut text = serde_json::to_string(line)?;
-    text.push('\n');
-    stdin.write_all(text.as_bytes()).await?;
-    stdin.flush().await
+/// Puts a line into the outbox.
+fn say(outbox: &mut Vec<u8>, line: &ToAgent) {
+    // What we send are numbers and names: there is nothing in it that JSON cannot say.
+    if let Ok(text) = serde_json::to_vec(line) {
+        outbox.extend_from_slice(&text);
+        outbox.push(b'\n');
+    }
 }
 
 /// What the relay or the API server said when the stream ended.

@@ -39,6 +39,8 @@ pub struct Followed {
     pub after: BTreeMap<String, Duration>,
     /// Nodes that did not follow in time.
     pub missing: BTreeSet<String>,
+    /// Those of them whose canary could not be measured even once: that says nothing about the engine.
+    pub unseen: BTreeSet<String>,
 }
 
 impl Followed {
@@ -124,7 +126,8 @@ impl Canary {
     async fn flip(&self, objects: &Objects, open: bool) -> Result<Followed, ObjectError> {
         let start = Instant::now();
         objects.apply(&policy(&self.namespace, open)).await?;
-        let mut followed = Followed { after: BTreeMap::new(), missing: self.pairs.keys().cloned().collect() };
+        let nodes: BTreeSet<_> = self.pairs.keys().cloned().collect();
+        let mut followed = Followed { after: BTreeMap::new(), missing: nodes.clone(), unseen: nodes };
         let mut ticks = interval(waits::CANARY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rounds = FuturesUnordered::new();
@@ -137,6 +140,9 @@ impl Canary {
                 Some(round) = rounds.next() => {
                     for (cell, seen) in round.cells {
                         let node = self.pairs.iter().find(|(_, pair)| **pair == cell).map(|(node, _)| node);
+                        if let Some(node) = node.filter(|_| seen.verdict != Verdict::NotMeasured) {
+                            followed.unseen.remove(node);
+                        }
                         // Unlike a verdict, a flip that shows one way is enough: the matrix is judged after it anyway.
                         let shows = if open { seen.verdict == Verdict::Allowed } else { seen.verdict.satisfies(false) };
                         if let Some(node) = node.filter(|_| shows) {

@@ -6,87 +6,22 @@ use std::time::Instant;
 
 use kube::Client;
 use serde_json::Value;
-use thiserror::Error;
 
-use super::archive::{self, ArchiveError};
+use super::archive;
 use super::cni_entry::{Entry, embedded_manifest};
 use super::config::{Cgroup, kind_config};
-use super::download::{self, DownloadError};
-use super::engine::{EngineError, Provider, find_kind, find_provider, kind_command};
-use super::manifest::{self, ManifestError};
-use super::place::{Place, PlaceError, cache_root};
-use super::ready::{self, NotReady};
+use super::download;
+use super::engine::{Provider, find_kind, find_provider, kind_command};
+use super::failure::BootError;
+use super::manifest;
+use super::place::{Place, cache_root};
+use super::ready;
 use super::shape::{self, Shape};
 use super::steps::{CREATE, PREPARE, REUSE, Step, applies};
 use super::tool::{CommandFailed, Tools};
 use super::{KindArgs, Order};
-use crate::cluster::{ClusterError, connect};
-
-/// Why a cluster does not stand.
-#[derive(Debug, Error)]
-pub(super) enum BootError {
-    /// kind or its engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A command of theirs.
-    #[error("{failed}:\n{}", failed.last_lines(20))]
-    Command {
-        /// The command.
-        failed: CommandFailed,
-    },
-    /// The CNI's manifest was not had.
-    #[error(transparent)]
-    Download(#[from] DownloadError),
-    /// It was not applied.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// Our own image.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// Our own files.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// A file that was named cannot be read.
-    #[error("{} cannot be read: {cause}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// A cluster of this name is there, and must not be touched.
-    #[error("nodes already exist for a cluster with the name {name}: {why}")]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// Why it is not used.
-        why: &'static str,
-    },
-    /// The cluster cannot be talked to.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The API server said no, or nothing.
-    #[error("the cluster's API server: {0}")]
-    Api(Box<kube::Error>),
-    /// Something did not become ready.
-    #[error(transparent)]
-    NotReady(#[from] NotReady),
-    /// The embedded kind configuration is broken: a bug of ours.
-    #[error("kind-config.yaml: {0}")]
-    Config(#[from] serde_yaml::Error),
-}
-
-impl From<CommandFailed> for BootError {
-    fn from(failed: CommandFailed) -> Self {
-        BootError::Command { failed }
-    }
-}
-
-impl From<kube::Error> for BootError {
-    fn from(error: kube::Error) -> Self {
-        BootError::Api(Box::new(error))
-    }
-}
+use crate::cluster::connect;
+use crate::waits;
 
 /// A cluster on its way, and later standing.
 pub(super) struct Boot<'a> {
@@ -177,8 +112,8 @@ impl<'a> Boot<'a> {
             Step::ExportKubeconfig => _ = self.connect_to_existing().await?,
             Step::LoadImages => self.load_images().await?,
             Step::InstallCni => self.install_cni().await?,
-            Step::AwaitCni => ready::pods(&self.client().await?, &self.entry.cni.ready, self.nodes()).await?,
-            Step::AwaitNodes => ready::nodes(&self.client().await?, self.nodes()).await?,
+            Step::AwaitCni => self.await_cni().await?,
+            Step::AwaitNodes => self.await_nodes().await?,
             Step::RecordShape => {
                 let shape = self.shape()?;
                 shape::record(&self.client().await?, &shape).await?;
@@ -308,7 +243,7 @@ impl<'a> Boot<'a> {
         let config = self.place.write("kind-config.yaml", &self.config()?)?;
         self.place.mark()?;
         self.begun = true;
-        self.kind([
+        let created = self.kind([
             "create".into(),
             "cluster".into(),
             "--name".into(),
@@ -319,9 +254,17 @@ impl<'a> Boot<'a> {
             self.place.kubeconfig().into(),
             // Evidence first: a failed cluster is deleted by us.
             "--retain".into(),
-        ])
-        .await?;
-        Ok(())
+        ]);
+        let failed = match created.await {
+            Ok(_) => return Ok(()),
+            Err(failed) => failed,
+        };
+        // Somebody was faster: what has the name now is theirs.
+        if failed.said.contains("already exist for a cluster with the name") {
+            self.begun = false;
+            self.place.unmark();
+        }
+        Err(failed.into())
     }
 
     async fn load_images(&mut self) -> Result<(), BootError> {
@@ -344,6 +287,29 @@ impl<'a> Boot<'a> {
         let applied = manifest::apply(&self.client().await?, &objects).await;
         self.manifest = objects;
         Ok(applied?)
+    }
+
+    async fn await_cni(&mut self) -> Result<(), BootError> {
+        let (kubeconfig, selected) = (self.place.kubeconfig(), &self.entry.cni.ready);
+        for of in selected {
+            self.tools.show(format!(
+                "kubectl --kubeconfig {} -n {} wait --for=condition=Ready pod -l {} --timeout={}s",
+                kubeconfig.display(),
+                of.namespace,
+                of.selector,
+                waits::CNI_READY.limit.as_secs()
+            ));
+        }
+        Ok(ready::pods(&self.client().await?, selected, self.nodes()).await?)
+    }
+
+    async fn await_nodes(&mut self) -> Result<(), BootError> {
+        self.tools.show(format!(
+            "kubectl --kubeconfig {} wait --for=condition=Ready node --all --timeout={}s",
+            self.place.kubeconfig().display(),
+            waits::NODES_READY.limit.as_secs()
+        ));
+        Ok(ready::nodes(&self.client().await?, self.nodes()).await?)
     }
 
     /// Deletes the cluster, and its files.

@@ -7,6 +7,7 @@ pub mod config;
 mod diagnose;
 pub mod download;
 pub mod engine;
+mod failure;
 mod flags;
 pub mod manifest;
 mod place;

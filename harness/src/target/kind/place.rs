@@ -85,6 +85,11 @@ impl Place {
         self.write("made-by-netpol", "").map(drop)
     }
 
+    /// Takes the note back: nothing was begun after all.
+    pub(super) fn unmark(&self) {
+        fs::remove_file(self.file("made-by-netpol")).ok();
+    }
+
     /// Whether [`Place::mark`] was called, perhaps by a netpol that is gone.
     pub(super) fn is_marked(&self) -> bool {
         self.file("made-by-netpol").exists()

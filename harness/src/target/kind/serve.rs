@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::boot::{Boot, BootError};
+use super::boot::Boot;
 use super::cni_entry::{self, Entry};
 use super::engine::EngineError;
+use super::failure::BootError;
 use super::place::{Place, state_root};
 use super::steps::Step;
 use super::tool::{Tools, paste, words};

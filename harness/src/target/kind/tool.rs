@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use crate::waits;
 
+/// Characters of a line that are shown.
+const LONGEST: usize = 400;
+
 /// A command that failed, with all that it said.
 #[derive(Debug, Error)]
 #[error("'{command}' failed ({how})")]
@@ -35,10 +38,13 @@ impl CommandFailed {
     }
 }
 
-/// The last lines of a text.
+/// The last lines of a text, none of them endless: engines print whole documents on one.
 pub(super) fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(LONGEST).collect()).collect();
+    lines[lines.len().saturating_sub(count)..].join(
+        "
+",
+    )
 }
 
 /// Runs programs, one at a time.
