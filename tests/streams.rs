@@ -150,7 +150,7 @@ fn loses_nothing(proxy: &Proxy) {
 #[test]
 fn a_run_survives_an_api_server_that_restarts_again_and_again() {
     let lab = Target::up(&["lab"]);
-    let proxy = Proxy::before(&lab, Faults { cut_every: Some(Duration::from_millis(1500)), too_many_every: None });
+    let proxy = Proxy::before(&lab, Faults { cut_every: Some(Duration::from_secs(3)), too_many_every: None });
     loses_nothing(&proxy);
     assert!(proxy.harm.cut.load(Ordering::Relaxed) >= 10, "hardly anything was cut: the test shows nothing");
 }

@@ -11,7 +11,7 @@ use netpol_wire::{Answer, Call, FromAgent, Hello, ToAgent, Token, VERSION};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::waits;
 
@@ -218,8 +218,12 @@ impl Keeper {
             say(&mut outbox, &ToAgent::Call { id: *id, call: open.call.clone() });
         }
         let mut heard = Instant::now();
+        let mut pulse = tokio::time::interval(waits::AGENT_PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // The client library does not tell when the other end has gone while we only listen; writing does. No call has this id.
+                _ = pulse.tick(), if !self.open.is_empty() && outbox.is_empty() => say(&mut outbox, &ToAgent::Ack { ack: 0 }),
                 // A stream whose other end is gone without a word looks like an agent that thinks: it is opened anew, which loses
                 // nothing, because the agent keeps its answers until they are acknowledged.
                 () = tokio::time::sleep_until(heard + waits::AGENT_ANSWERS.limit), if !self.open.is_empty() => {

@@ -29,7 +29,7 @@ pub async fn serve_kubeconfig(file: PathBuf, context: Option<String>, run: Optio
     };
     let mut asked_to_end = end_of_stdin()?;
     let version = tokio::select! {
-        version = client.apiserver_version() => version,
+        version = persist(|| client.apiserver_version()) => version,
         _ = &mut asked_to_end => return Ok(Exit::Interrupted),
     };
     version.with_context(|| {
