@@ -1,5 +1,6 @@
 //! What `netpol target up kind:…` undoes, and in which order, when it fails or is interrupted. `kind` and `docker` are scripts here that
 //! write down what they are asked and do nothing: they prove nothing about booting, which needs a real engine.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
 //! What can be shown of kind clusters without one: configurations, entries, manifests, downloads, remedies, the order of steps.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod configurations;
 mod downloads;
