@@ -90,7 +90,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             bring_up(*up)
         }
         Command::Lab(LabCommand::Up(lab)) => {
-            log("warn");
+            log("warn,kube_client=off");
             Ok(netpol_lab::up(lab.into(), Audience::People))
         }
         Command::Enforcer(args) => {
@@ -102,7 +102,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             cni::run(args)
         }
         Command::Agent(args) => {
-            log("warn");
+            log("warn,kube_client=off");
             netpol_agent::run(args)
         }
         Command::Image(args) => netpol_image::run(args),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::claims::Claims;
 use crate::cli::{Output, RunArgs};
-use crate::cluster::{Cluster, connect};
+use crate::cluster::{Cluster, connect, find_plugin};
 use crate::execute::{Context, News, not_begun, run_case};
 use crate::exit::Exit;
 use crate::plan::{self, Case, Plan};
@@ -148,7 +148,8 @@ async fn judge(
         run: id.to_owned(),
         target: args.target.to_string(),
         profile: format!("{:?}", args.profile()).to_lowercase(),
-        plugin: cluster.plugin.map(|plugin| plugin.to_string()),
+        // Looked up again: one that has crashed meanwhile shows it by its restarts.
+        plugin: find_plugin(&cluster.client).await.or(cluster.plugin).map(|plugin| plugin.to_string()),
         enforced,
         wall_ms: start.elapsed().as_millis() as u64,
         cases,

@@ -18,7 +18,8 @@ where
     let start = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
-        match request().await {
+        let answer = tokio::time::timeout(waits::API_RETURNS.limit, request());
+        match answer.await.unwrap_or_else(|_| Err(silent())) {
             Err(error) if may_pass(&error) && start.elapsed() < waits::API_RETURNS.limit => {
                 tracing::debug!(%error, "asking the API server again");
             }
@@ -27,6 +28,12 @@ where
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
     }
+}
+
+/// The error of a server that takes a request and says nothing.
+fn silent() -> kube::Error {
+    let why = format!("the API server gave no answer within {}", waits::API_RETURNS);
+    kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, why).into())
 }
 
 /// Whether the same request may succeed a moment later.

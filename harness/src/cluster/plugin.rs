@@ -1,5 +1,6 @@
 //! Which network plugin a cluster runs, as `kubectl get pods -n kube-system` shows it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -15,6 +16,8 @@ pub struct Plugin {
     pub name: &'static str,
     /// One of its pods, as evidence.
     pub pod: String,
+    /// How often that pod's containers were restarted: an engine that crashes again and again enforces nothing.
+    pub restarts: i32,
     /// How the names of its pods begin.
     prefix: &'static str,
 }
@@ -33,7 +36,11 @@ impl Plugin {
 
 impl fmt::Display for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pod {})", self.name, self.pod)
+        write!(f, "{} (pod {}", self.name, self.pod)?;
+        match self.restarts {
+            0 => f.write_str(")"),
+            many => write!(f, ", restarted {many} times)"),
+        }
     }
 }
 
@@ -59,15 +66,20 @@ const KNOWN: &[(&str, &str)] = &[
 pub async fn find_plugin(client: &Client) -> Option<Plugin> {
     let (api, all) = (Api::<Pod>::all(client.clone()), ListParams::default());
     let pods = persist(|| api.list(&all)).await.ok()?;
-    let mut names: Vec<_> = pods.iter().map(|pod| pod.name_any()).collect();
-    names.sort();
-    recognise(&names)
+    recognise(&pods.iter().map(|pod| (pod.name_any(), restarts(pod))).collect())
 }
 
-fn recognise(pods: &[String]) -> Option<Plugin> {
+fn restarts(pod: &Pod) -> i32 {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.map(|container| container.restart_count).sum()
+}
+
+/// From the names of pods, with their restarts.
+fn recognise(pods: &BTreeMap<String, i32>) -> Option<Plugin> {
     KNOWN.iter().find_map(|(prefix, name)| {
-        let pod = pods.iter().find(|pod| pod.starts_with(prefix))?;
-        Some(Plugin { name, pod: pod.clone(), prefix })
+        let mut own = pods.iter().filter(|(pod, _)| pod.starts_with(prefix));
+        let (pod, restarts) = own.next()?;
+        Some(Plugin { name, pod: pod.clone(), restarts: *restarts, prefix })
     })
 }
 
@@ -77,8 +89,11 @@ mod tests {
 
     #[test]
     fn a_plugin_is_told_by_its_pods() {
-        let pods = ["coredns-1".to_owned(), "calico-node-x2x".to_owned()];
-        assert_eq!(recognise(&pods).map(|plugin| plugin.to_string()).as_deref(), Some("Calico (pod calico-node-x2x)"));
-        assert_eq!(recognise(&pods[..1]), None);
+        let mut pods = BTreeMap::from([("coredns-1".to_owned(), 0), ("calico-node-x2x".to_owned(), 0)]);
+        assert_eq!(recognise(&pods).unwrap().to_string(), "Calico (pod calico-node-x2x)");
+        pods.insert("calico-node-x2x".to_owned(), 7);
+        assert_eq!(recognise(&pods).unwrap().to_string(), "Calico (pod calico-node-x2x, restarted 7 times)");
+        pods.remove("calico-node-x2x");
+        assert_eq!(recognise(&pods), None);
     }
 }

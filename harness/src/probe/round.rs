@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::{Evidence, Session, Verdict};
 use crate::plan::{BoundPod, Cell, PodRef, Traffic};
-use crate::waits;
 
 /// A pod that takes part in rounds.
 #[derive(Debug)]
@@ -34,6 +33,11 @@ impl Member {
     pub fn numbering_from(self, first: Token) -> Self {
         self.next.store(first.0, Ordering::Relaxed);
         self
+    }
+
+    /// The agent's answers, or in words why there are none.
+    async fn ask(&self, call: Call) -> Result<Vec<Answer>, String> {
+        self.session.ask(call).await.map_err(|error| error.to_string())
     }
 
     /// A fresh tuple: an old conntrack entry must not answer for the policy.
@@ -68,7 +72,7 @@ pub struct Round {
 pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeSet<Cell>, timeout: Duration) -> Round {
     let sent = Instant::now();
     let outgoing = address(members, cells, timeout);
-    let results = ask_probers(members, &outgoing, timeout).await;
+    let results = ask_probers(members, &outgoing).await;
     let arrivals = ask_receivers(members, &outgoing, &results).await;
     let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO };
     for result in results.values().filter_map(|result| result.as_ref().ok()) {
@@ -137,11 +141,10 @@ fn probe(n: Token, traffic: Traffic, to: IpAddr, timeout: Duration) -> Probe {
     Probe { n, proto, to, port, timeout_ms: timeout.as_millis() as u32 }
 }
 
-async fn ask_probers(members: &BTreeMap<PodRef, Member>, outgoing: &Outgoing, timeout: Duration) -> Results {
-    let limit = timeout + waits::AGENT_ANSWERS.limit;
+async fn ask_probers(members: &BTreeMap<PodRef, Member>, outgoing: &Outgoing) -> Results {
     let asked = outgoing.probes.iter().filter_map(|(pod, probes)| {
         let member = members.get(pod)?;
-        Some(async move { (pod, probes, within(limit, member.session.ask(Call::Probe(probes.clone()))).await) })
+        Some(async move { (pod, probes, member.ask(Call::Probe(probes.clone())).await) })
     });
     let mut results = Results::new();
     for (pod, probes, answers) in join_all(asked).await {
@@ -174,24 +177,13 @@ async fn ask_receivers(
     let asked = tokens.into_iter().filter_map(|(pod, tokens)| {
         let call = Call::Arrivals(tokens.into_iter().collect());
         let member = members.get(pod)?;
-        Some(async move { (pod.clone(), within(waits::AGENT_ANSWERS.limit, member.session.ask(call)).await) })
+        Some(async move { (pod.clone(), member.ask(call).await) })
     });
     let arrived = |answers: Vec<Answer>| {
         let of = |answer| if let Answer::Arrived(arrivals) = answer { arrivals } else { Vec::new() };
         answers.into_iter().flat_map(of).collect()
     };
     join_all(asked).await.into_iter().map(|(pod, answers)| (pod, answers.map(arrived))).collect()
-}
-
-/// The answers, or in words why there are none.
-async fn within(
-    limit: Duration,
-    answers: impl Future<Output = Result<Vec<Answer>, super::SessionError>>,
-) -> Result<Vec<Answer>, String> {
-    match tokio::time::timeout(limit, answers).await {
-        Ok(answers) => answers.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs_f32())),
-    }
 }
 
 fn gather(

@@ -40,6 +40,14 @@ pub enum SessionError {
         /// The pod.
         pod: String,
     },
+    /// The agent did not answer in time.
+    #[error("the agent of pod {pod} gave no answer within {} s", limit.as_secs_f32())]
+    Silent {
+        /// The pod.
+        pod: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// The agent refused the call.
     #[error("the agent of pod {pod} could not do what it was asked: {why}")]
     Refused {
@@ -63,6 +71,7 @@ pub enum SessionError {
 /// A conversation with one agent; ends when dropped.
 #[derive(Debug)]
 pub struct Session {
+    pod: String,
     calls: mpsc::UnboundedSender<Asked>,
 }
 
@@ -93,7 +102,7 @@ impl Session {
         };
         tokio::spawn(keeper.keep(asked));
         match opened.await {
-            Ok(result) => result.map(|()| Session { calls }),
+            Ok(result) => result.map(|()| Session { pod: pod.to_owned(), calls }),
             Err(_) => Err(SessionError::Unreachable {
                 namespace: namespace.to_owned(),
                 pod: pod.to_owned(),
@@ -102,16 +111,30 @@ impl Session {
         }
     }
 
-    /// Asks the agent, and waits for all answers to this call.
+    /// Asks the agent, and waits for all answers to this call: [`waits::AGENT_ANSWERS`] beyond the call's own timeout.
     ///
     /// # Errors
     /// [`SessionError`], also when the stream is gone for good.
     pub async fn ask(&self, call: Call) -> Result<Vec<Answer>, SessionError> {
-        let gone = || SessionError::Refused { pod: "?".into(), why: "its stream is closed".into() };
+        let gone = || SessionError::Refused { pod: self.pod.clone(), why: "its stream is closed".into() };
+        let limit = waits::AGENT_ANSWERS.limit + own_timeout(&call);
         let (reply, answers) = oneshot::channel();
         self.calls.send(Asked { call, reply }).map_err(|_| gone())?;
-        answers.await.map_err(|_| gone())?
+        match timeout(limit, answers).await {
+            Ok(answers) => answers.map_err(|_| gone())?,
+            Err(_) => Err(SessionError::Silent { pod: self.pod.clone(), limit }),
+        }
     }
+}
+
+/// How long the agent may take by the call itself.
+fn own_timeout(call: &Call) -> Duration {
+    let longest = match call {
+        Call::Probe(probes) => probes.iter().map(|probe| probe.timeout_ms).max().unwrap_or_default(),
+        Call::Hold(hold) => hold.timeout_ms,
+        Call::Arrivals(_) | Call::Held(_) | Call::Release(_) => 0,
+    };
+    Duration::from_millis(longest.into())
 }
 
 /// A call that has not been answered in full.
