@@ -2,9 +2,12 @@
 //! or dropped, as `fieldValidation` says.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events::v1::Event as EventsEvent;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -55,11 +58,16 @@ pub(crate) fn typed(
             warnings.push("the lab keeps DaemonSets and makes no pods of them".to_owned());
             Ok((object, warnings))
         }
+        "EndpointSlice" => through::<EndpointSlice>(kind, object, strictness),
+        "Event" if !kind.group.is_empty() => through::<EventsEvent>(kind, object, strictness),
         "Event" => through::<Event>(kind, object, strictness),
+        "Lease" => through::<Lease>(kind, object, strictness),
         "Namespace" => through::<Namespace>(kind, object, strictness),
         "NetworkPolicy" => through::<NetworkPolicy>(kind, object, strictness),
         "Node" => through::<Node>(kind, object, strictness),
         "Pod" => through::<Pod>(kind, object, strictness),
+        "Role" => through::<Role>(kind, object, strictness),
+        "RoleBinding" => through::<RoleBinding>(kind, object, strictness),
         "Secret" => through::<Secret>(kind, object, strictness),
         "Service" => through::<Service>(kind, object, strictness),
         "ServiceAccount" => through::<ServiceAccount>(kind, object, strictness),

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::media::{self, Form};
-use super::resources::{KINDS, Kind, POD};
+use super::resources::{Kind, POD, served};
 use super::routes::json;
 use super::status::Status;
 
@@ -51,7 +51,7 @@ fn version() -> Value {
 
 /// All groups but the core one, each of which has the version v1 only.
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = KINDS.iter().map(|kind| kind.group).filter(|group| !group.is_empty()).collect();
+    let mut groups: Vec<&str> = served().map(|kind| kind.group).filter(|group| !group.is_empty()).collect();
     groups.push("authorization.k8s.io");
     groups.sort_unstable();
     groups.dedup();
@@ -87,7 +87,7 @@ fn subresources(kind: &'static Kind) -> Vec<(&'static str, &'static str, Vec<&'s
 
 fn resource_list(group: &str, version: &str) -> Value {
     let mut resources = Vec::new();
-    for kind in KINDS.iter().filter(|kind| kind.group == group) {
+    for kind in served().filter(|kind| kind.group == group) {
         let mut resource = json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": verbs(kind),
@@ -136,8 +136,7 @@ fn group_discovery(groups: &[&str]) -> Response {
 fn discovered(group: &str) -> Vec<Value> {
     let scope = |namespaced: bool| if namespaced { "Namespaced" } else { "Cluster" };
     let response_kind = |kind: &str| json!({ "group": "", "version": "", "kind": kind });
-    let mut resources: Vec<Value> = KINDS
-        .iter()
+    let mut resources: Vec<Value> = served()
         .filter(|kind| kind.group == group)
         .map(|kind| {
             let mut resource = json!({

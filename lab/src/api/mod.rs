@@ -20,6 +20,7 @@ mod defaults;
 mod deletion;
 mod discovery;
 mod exec;
+mod forms;
 mod logs;
 mod media;
 mod metadata;

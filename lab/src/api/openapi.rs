@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::resources::{KINDS, Kind};
+use super::resources::{Kind, served};
 
 fn group_versions() -> Vec<(String, Vec<&'static Kind>)> {
     let mut list: Vec<(String, Vec<&'static Kind>)> = Vec::new();
-    for kind in KINDS {
+    for kind in served() {
         let path = kind.prefix().trim_start_matches('/').to_owned();
         match list.iter_mut().find(|(known, _)| *known == path) {
             Some((_, kinds)) => kinds.push(kind),

@@ -10,6 +10,7 @@ use futures::stream::unfold;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::forms;
 use super::media::{self, Form};
 use super::object::Object;
 use super::parameters::Parameters;
@@ -33,7 +34,7 @@ pub(crate) fn get(
     parameters: &Parameters,
     headers: &HeaderMap,
 ) -> Result<Response, Status> {
-    let object = store.get(target.kind, target.home(), name)?;
+    let object = store.get(target.kind.stored(), target.home(), name)?;
     answer(StatusCode::OK, target.kind, &object, parameters, media::accepted(headers)?)
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn answer(
     form: Form,
 ) -> Result<Response, Status> {
     let bytes = match form {
-        Form::Object | Form::Discovery => object.json(),
+        Form::Object | Form::Discovery => forms::json(kind, object),
         Form::Metadata => metadata_of(object.value()).to_string().into(),
         Form::Table => {
             let version = object.resource_version().to_string();
@@ -68,12 +69,14 @@ pub(crate) fn list_or_watch(
     let kind = target.kind;
     let filter = parameters.filter(kind, target.namespace)?;
     if parameters.flag("watch") {
-        return watch(store, kind, parameters, form, |from| store.watch(kind, filter.clone(), from));
+        return watch(store, kind, parameters, form, |from| store.watch(kind.stored(), filter.clone(), from));
     }
-    let list = store.list(kind, &filter);
+    let list = store.list(kind.stored(), &filter);
     let version = list.resource_version.to_string();
     let bytes = match form {
-        Form::Object | Form::Discovery => list_bytes(kind, &version, list.items.iter().map(|object| object.json())),
+        Form::Object | Form::Discovery => {
+            list_bytes(kind, &version, list.items.iter().map(|object| forms::json(kind, object)))
+        }
         Form::Table => {
             table::render(kind, &list.items, &version, table::Content::of(parameters)?, true).to_string().into()
         }
@@ -208,7 +211,7 @@ impl Feed {
         };
         let object = event.object();
         match self.form {
-            Form::Object | Form::Discovery => line(kind, &object.json()),
+            Form::Object | Form::Discovery => line(kind, &forms::json(self.kind, object)),
             Form::Metadata => line(kind, metadata_of(object.value()).to_string().as_bytes()),
             Form::Table => {
                 let version = object.resource_version().to_string();

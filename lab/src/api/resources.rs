@@ -21,11 +21,18 @@ pub struct Kind {
     pub has_status: bool,
     /// Groups of kinds that kubectl takes, such as `all`.
     pub categories: &'static [&'static str],
+    /// The kind as which objects are stored, if this one is only another form of them.
+    pub(crate) stored_as: Option<&'static Kind>,
     /// Position in [`KINDS`]: the store's index.
     pub(crate) index: usize,
 }
 
 impl Kind {
+    /// The kind as which the store holds objects: itself, but for other forms of the same objects.
+    pub(crate) fn stored(&'static self) -> &'static Kind {
+        self.stored_as.unwrap_or(self)
+    }
+
     /// `apiVersion` of an object: `v1` or `group/version`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
@@ -53,6 +60,7 @@ const fn core(index: usize, kind: &'static str, plural: &'static str, singular: 
         namespaced: true,
         has_status: false,
         categories: &[],
+        stored_as: None,
         index,
     }
 }
@@ -113,9 +121,19 @@ pub static CLUSTER_ROLE_BINDING: &Kind = &Kind {
     namespaced: false,
     ..core(11, "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding")
 };
+/// rbac.authorization.k8s.io/v1 Role, kept like ClusterRole.
+pub static ROLE: &Kind = &Kind { group: "rbac.authorization.k8s.io", ..core(12, "Role", "roles", "role") };
+/// rbac.authorization.k8s.io/v1 RoleBinding, kept like ClusterRole.
+pub static ROLE_BINDING: &Kind =
+    &Kind { group: "rbac.authorization.k8s.io", ..core(13, "RoleBinding", "rolebindings", "rolebinding") };
+/// discovery.k8s.io/v1 EndpointSlice.
+pub static ENDPOINT_SLICE: &Kind =
+    &Kind { group: "discovery.k8s.io", ..core(14, "EndpointSlice", "endpointslices", "endpointslice") };
+/// coordination.k8s.io/v1 Lease.
+pub static LEASE: &Kind = &Kind { group: "coordination.k8s.io", ..core(15, "Lease", "leases", "lease") };
 
-/// Every kind, in the order of [`Kind::index`].
-pub static KINDS: [&Kind; 12] = [
+/// Every kind that is stored, in the order of [`Kind::index`].
+pub static KINDS: [&Kind; 16] = [
     NAMESPACE,
     NODE,
     POD,
@@ -128,11 +146,28 @@ pub static KINDS: [&Kind; 12] = [
     DAEMON_SET,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    ROLE,
+    ROLE_BINDING,
+    ENDPOINT_SLICE,
+    LEASE,
 ];
+
+/// events.k8s.io/v1 Event: the events of the core group with their fields named anew.
+pub static EVENTS_EVENT: &Kind = &Kind {
+    group: "events.k8s.io",
+    short_names: &["ev"],
+    stored_as: Some(EVENT),
+    ..core(7, "Event", "events", "event")
+};
+
+/// Every kind that is served: those that are stored, and other forms of them.
+pub fn served() -> impl Iterator<Item = &'static Kind> {
+    KINDS.into_iter().chain([EVENTS_EVENT])
+}
 
 /// The kind served under `plural` in `group`/`version`, if any.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    KINDS.into_iter().find(|k| k.group == group && k.version == version && k.plural == plural)
+    served().find(|k| k.group == group && k.version == version && k.plural == plural)
 }
 
 #[cfg(test)]
@@ -143,6 +178,9 @@ mod tests {
     fn every_kind_stands_at_its_index() {
         for (position, kind) in KINDS.iter().enumerate() {
             assert_eq!(kind.index, position, "{}", kind.kind);
+        }
+        for kind in served() {
+            assert_eq!(kind.index, kind.stored().index, "{}", kind.kind);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::parameters::Parameters;
 use super::resources::{self, Kind, NAMESPACE, POD};
 use super::server::Server;
 use super::status::Status;
+use super::write::Write;
 use super::{access, discovery, exec, logs, openapi, read, write};
 
 /// Largest request body, in bytes: as the real server's.
@@ -88,11 +89,11 @@ fn dispatch(
         (&Method::GET, None) => read::list_or_watch(store, target, parameters, headers),
         (&Method::GET, Some(name)) => read::get(store, target, name, parameters, headers),
         (&Method::POST, None) if target.namespace.is_some() || !target.kind.namespaced => {
-            write::create(store, target, parameters, headers, body)
+            Write::new(store, target, parameters, headers, body)?.create()
         }
         (&Method::DELETE, None) => write::delete_collection(store, target, parameters, headers, body),
-        (&Method::PUT, Some(name)) => write::replace(store, target, name, parameters, headers, body),
-        (&Method::PATCH, Some(name)) => write::patch(store, target, name, parameters, headers, body),
+        (&Method::PUT, Some(name)) => Write::new(store, target, parameters, headers, body)?.replace(name),
+        (&Method::PATCH, Some(name)) => Write::new(store, target, parameters, headers, body)?.patch(name),
         (&Method::DELETE, Some(name)) if target.subresource.is_none() => {
             write::delete(store, target, name, parameters, headers, body)
         }

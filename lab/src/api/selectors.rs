@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::forms;
 use super::resources::{EVENT, Kind, POD};
 use super::status::Status;
 
@@ -125,10 +126,11 @@ impl FieldSelector {
             } else {
                 return Err(unreadable("field", part));
             };
-            if !offers(kind, field) {
+            let stored = forms::stored_field(kind, field);
+            if !offers(kind.stored(), &stored) {
                 return Err(Status::bad_request(format!("field label not supported for {}: {field}", kind.kind)));
             }
-            terms.push((field.into(), equal, value.into()));
+            terms.push((stored, equal, value.into()));
         }
         Ok(Self(terms))
     }

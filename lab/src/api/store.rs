@@ -245,7 +245,7 @@ impl Store {
         if next == *present.value() {
             return Ok(present);
         }
-        if strategy::counts_generations(kind) && next["spec"] != present.value()["spec"] {
+        if strategy::counts_generations(kind) && strategy::is_new_generation(present.value(), &next) {
             next["metadata"]["generation"] = json!(next["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
         }
         if dry_run {

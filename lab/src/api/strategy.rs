@@ -2,13 +2,24 @@
 
 use serde_json::Value;
 
-use super::resources::{Kind, NETWORK_POLICY, POD};
+use super::resources::{DAEMON_SET, ENDPOINT_SLICE, Kind, NETWORK_POLICY, POD};
 use super::status::{Cause, Status};
 use super::{defaults, metadata, validate};
 
 /// Whether `metadata.generation` is kept for the kind (the real server does so for kinds with a spec of their own).
 pub(crate) fn counts_generations(kind: &'static Kind) -> bool {
-    *kind == *POD || *kind == *NETWORK_POLICY
+    [POD, NETWORK_POLICY, DAEMON_SET, ENDPOINT_SLICE].contains(&kind)
+}
+
+/// Whether what a generation counts has changed: all but metadata and status.
+pub(crate) fn is_new_generation(present: &Value, next: &Value) -> bool {
+    let counted = |object: &Value| {
+        let mut object = object.clone();
+        object["metadata"].take();
+        object["status"].take();
+        object
+    };
+    present["spec"] != next["spec"] || (present["spec"].is_null() && counted(present) != counted(next))
 }
 
 /// Defaults and canonical form.

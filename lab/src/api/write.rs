@@ -1,11 +1,15 @@
 //! `create`, `replace`, `patch`, `delete` and `deletecollection` over HTTP.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::decode::{self, Strictness};
-use super::media;
+use super::forms;
+use super::media::{self, Form};
+use super::object::Object;
 use super::parameters::Parameters;
 use super::patch::Patch;
 use super::read;
@@ -14,86 +18,109 @@ use super::routes::{Target, json, json_with, warn};
 use super::status::Status;
 use super::store::{DeleteOptions, Part, Store};
 
-fn part_of(target: &Target<'_>) -> Result<Part, Status> {
-    match target.subresource {
-        None => Ok(Part::Spec),
-        Some(_) if target.kind.has_status => Ok(Part::Status),
-        Some(other) => Err(Status::no_such_path(format!("{} have no subresource {other}", target.kind.resource()))),
+/// A request that writes one object: all that its verb has no say in.
+pub(crate) struct Write<'a> {
+    store: &'a Store,
+    target: &'a Target<'a>,
+    parameters: &'a Parameters,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+    form: Form,
+    strictness: Strictness,
+    dry_run: bool,
+    warnings: Vec<String>,
+}
+
+impl<'a> Write<'a> {
+    /// # Errors
+    /// 400 for parameters that cannot be read, 406 if no form is served that the client accepts.
+    pub(crate) fn new(
+        store: &'a Store,
+        target: &'a Target<'a>,
+        parameters: &'a Parameters,
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Result<Self, Status> {
+        let (form, strictness) = (media::accepted(headers)?, Strictness::of(parameters)?);
+        let dry_run = parameters.dry_run()?;
+        Ok(Self { store, target, parameters, headers, body, form, strictness, dry_run, warnings: Vec::new() })
     }
-}
 
-/// POST on a collection.
-pub(crate) fn create(
-    store: &Store,
-    target: &Target<'_>,
-    parameters: &Parameters,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Response, Status> {
-    let form = media::accepted(headers)?;
-    let strictness = Strictness::of(parameters)?;
-    let (object, unknown) = decode::typed(target.kind, media::read(headers, body)?, strictness)?;
-    let created = store.create_or_try(target.kind, target.home(), object, parameters.dry_run()?)?;
-    let mut response = read::answer(StatusCode::CREATED, target.kind, &created, parameters, form)?;
-    unknown.iter().for_each(|text| warn(response.headers_mut(), text));
-    Ok(response)
-}
+    /// POST on a collection.
+    pub(crate) fn create(mut self) -> Result<Response, Status> {
+        let object = media::read(self.headers, self.body)?;
+        let created = self.store_new(object)?;
+        self.answer(StatusCode::CREATED, &created)
+    }
 
-/// PUT on an object or its status.
-pub(crate) fn replace(
-    store: &Store,
-    target: &Target<'_>,
-    name: &str,
-    parameters: &Parameters,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Response, Status> {
-    let form = media::accepted(headers)?;
-    let strictness = Strictness::of(parameters)?;
-    let (object, unknown) = decode::typed(target.kind, media::read(headers, body)?, strictness)?;
-    let (part, dry_run) = (part_of(target)?, parameters.dry_run()?);
-    let stored = store.modify_or_try(target.kind, target.home(), name, part, dry_run, |value| {
-        *value = object;
-        Ok(())
-    })?;
-    let mut response = read::answer(StatusCode::OK, target.kind, &stored, parameters, form)?;
-    unknown.iter().for_each(|text| warn(response.headers_mut(), text));
-    Ok(response)
-}
+    /// PUT on an object or its status.
+    pub(crate) fn replace(mut self, name: &str) -> Result<Response, Status> {
+        let object = media::read(self.headers, self.body)?;
+        let object = self.decode(object)?;
+        let stored = self.change(name, |_, value| {
+            *value = object;
+            Ok(())
+        })?;
+        self.answer(StatusCode::OK, &stored)
+    }
 
-/// PATCH on an object or its status. An apply patch creates what does not exist.
-pub(crate) fn patch(
-    store: &Store,
-    target: &Target<'_>,
-    name: &str,
-    parameters: &Parameters,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Response, Status> {
-    let form = media::accepted(headers)?;
-    let strictness = Strictness::of(parameters)?;
-    let (part, dry_run) = (part_of(target)?, parameters.dry_run()?);
-    let patch = Patch::read(target.kind, headers, body, parameters)?;
-    let mut unknown = Vec::new();
-    let edited = store.modify_or_try(target.kind, target.home(), name, part, dry_run, |value| {
-        patch.edit(target.kind, value)?;
-        let (typed, fields) = decode::typed(target.kind, value.take(), strictness)?;
-        (*value, unknown) = (typed, fields);
-        Ok(())
-    });
-    let (code, object) = match (edited, &patch) {
-        (Err(status), Patch::Apply(apply)) if status.code == 404 && part == Part::Spec => {
-            let mut object = json!({ "metadata": { "name": name } });
-            apply.edit(target.kind, &mut object)?;
-            let (typed, fields) = decode::typed(target.kind, object, strictness)?;
-            unknown = fields;
-            (StatusCode::CREATED, store.create_or_try(target.kind, target.home(), typed, dry_run)?)
-        }
-        (edited, _) => (StatusCode::OK, edited?),
-    };
-    let mut response = read::answer(code, target.kind, &object, parameters, form)?;
-    unknown.iter().for_each(|text| warn(response.headers_mut(), text));
-    Ok(response)
+    /// PATCH on an object or its status. An apply patch creates what does not exist.
+    pub(crate) fn patch(mut self, name: &str) -> Result<Response, Status> {
+        let kind = self.target.kind;
+        let patch = Patch::read(kind, self.headers, self.body, self.parameters)?;
+        let edited = self.change(name, |write, value| {
+            let mut served = forms::served(kind, value.take());
+            patch.edit(kind, &mut served)?;
+            *value = write.decode(served)?;
+            Ok(())
+        });
+        let missing = edited.as_ref().is_err_and(|status| status.code == 404) && self.target.subresource.is_none();
+        let (code, object) = match &patch {
+            Patch::Apply(apply) if missing => {
+                let mut object = json!({ "metadata": { "name": name } });
+                apply.edit(kind, &mut object)?;
+                (StatusCode::CREATED, self.store_new(object)?)
+            }
+            _ => (StatusCode::OK, edited?),
+        };
+        self.answer(code, &object)
+    }
+
+    /// The object of the body in the form in which it is stored; what is wrong without being refused is kept for the
+    /// answer's headers.
+    fn decode(&mut self, object: Value) -> Result<Value, Status> {
+        let (object, warnings) = decode::typed(self.target.kind, object, self.strictness)?;
+        self.warnings = warnings;
+        Ok(forms::stored(self.target.kind, object))
+    }
+
+    fn store_new(&mut self, object: Value) -> Result<Arc<Object>, Status> {
+        let object = self.decode(object)?;
+        self.store.create_or_try(self.target.kind.stored(), self.target.home(), object, self.dry_run)
+    }
+
+    fn change(
+        &mut self,
+        name: &str,
+        edit: impl FnOnce(&mut Self, &mut Value) -> Result<(), Status>,
+    ) -> Result<Arc<Object>, Status> {
+        let target = self.target;
+        let part = match target.subresource {
+            None => Part::Spec,
+            Some(_) if target.kind.has_status => Part::Status,
+            Some(other) => {
+                return Err(Status::no_such_path(format!("{} have no subresource {other}", target.kind.resource())));
+            }
+        };
+        let (store, dry_run) = (self.store, self.dry_run);
+        store.modify_or_try(target.kind.stored(), target.home(), name, part, dry_run, |value| edit(self, value))
+    }
+
+    fn answer(self, code: StatusCode, object: &Arc<Object>) -> Result<Response, Status> {
+        let mut response = read::answer(code, self.target.kind, object, self.parameters, self.form)?;
+        self.warnings.iter().for_each(|text| warn(response.headers_mut(), text));
+        Ok(response)
+    }
 }
 
 /// DELETE on an object. The answer is the object while it terminates, and a success `Status` once it is gone.
@@ -106,9 +133,9 @@ pub(crate) fn delete(
     body: &[u8],
 ) -> Result<Response, Status> {
     let options = delete_options(parameters, headers, body)?;
-    let deletion = store.delete(target.kind, target.home(), name, &options)?;
+    let deletion = store.delete(target.kind.stored(), target.home(), name, &options)?;
     if !deletion.gone {
-        return Ok(json_with(StatusCode::OK, deletion.object.json()));
+        return Ok(json_with(StatusCode::OK, forms::json(target.kind, &deletion.object)));
     }
     let kind = target.kind;
     let details = json!({ "name": name, "group": kind.group, "kind": kind.plural, "uid": deletion.object.uid() });
@@ -129,11 +156,11 @@ pub(crate) fn delete_collection(
         return Err(Status::method_not_allowed("deletecollection is served within a namespace, and on nodes"));
     }
     let options = delete_options(parameters, headers, body)?;
-    let list = store.list(target.kind, &parameters.filter(target.kind, target.namespace)?);
+    let list = store.list(target.kind.stored(), &parameters.filter(target.kind, target.namespace)?);
     let mut deleted = Vec::new();
     for object in &list.items {
-        match store.delete(target.kind, target.home(), object.name(), &options) {
-            Ok(deletion) => deleted.push(deletion.object.json()),
+        match store.delete(target.kind.stored(), target.home(), object.name(), &options) {
+            Ok(deletion) => deleted.push(forms::json(target.kind, &deletion.object)),
             // Somebody else was faster; that is what was asked for.
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),

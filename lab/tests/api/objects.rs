@@ -269,3 +269,65 @@ async fn a_client_certificate_is_as_good_as_the_token() {
     let namespaces: Api<Namespace> = Api::all(crate::cluster::client(&nobody).await);
     assert_eq!(status(namespaces.list(&ListParams::default()).await).code, 401);
 }
+
+#[tokio::test]
+async fn events_have_two_forms_and_one_store() {
+    use k8s_openapi::api::core::v1::Event;
+    use k8s_openapi::api::events::v1::Event as EventsEvent;
+    let cluster = Cluster::start().await;
+    let core: Api<Event> = Api::namespaced(cluster.client.clone(), "default");
+    let events: Api<EventsEvent> = Api::namespaced(cluster.client.clone(), "default");
+    let event: EventsEvent = parse(json!({
+        "metadata": { "name": "p.1" }, "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Refused", "note": "a policy",
+        "reason": "Refused", "type": "Warning", "reportingController": "netpol-enforcer", "reportingInstance": "worker-1",
+        "regarding": { "kind": "NetworkPolicy", "name": "p", "namespace": "default" },
+    }));
+    let created = events.create(&PostParams::default(), &event).await.unwrap();
+    assert_eq!(created.note.as_deref(), Some("a policy"));
+    let same = core.get("p.1").await.unwrap();
+    assert_eq!(same.uid(), created.uid());
+    assert_eq!((same.message.as_deref(), same.involved_object.name.as_deref()), (Some("a policy"), Some("p")));
+    let series = Patch::Merge(json!({ "series": { "count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z" } }));
+    let patched = events.patch("p.1", &PatchParams::default(), &series).await.unwrap();
+    assert_eq!(patched.series.map(|series| series.count), Some(2));
+    for list in [
+        events.list(&ListParams::default().fields("regarding.name=p")).await.unwrap().items.len(),
+        core.list(&ListParams::default().fields("involvedObject.name=p,reportingComponent=netpol-enforcer"))
+            .await
+            .unwrap()
+            .items
+            .len(),
+    ] {
+        assert_eq!(list, 1);
+    }
+    assert!(core.list(&ListParams::default().fields("involvedObject.name=q")).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn kinds_that_controllers_and_operators_need() {
+    use k8s_openapi::api::coordination::v1::Lease;
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
+    use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+    let cluster = Cluster::start().await;
+    let client = &cluster.client;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
+    let lease = parse(json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": "me" } }));
+    leases.create(&PostParams::default(), &lease).await.unwrap();
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let slice =
+        json!({ "metadata": { "name": "s" }, "addressType": "IPv4", "endpoints": [{ "addresses": ["10.0.0.1"] }] });
+    assert_eq!(slices.create(&PostParams::default(), &parse(slice)).await.unwrap().metadata.generation, Some(1));
+    let more = Patch::Merge(json!({ "ports": [{ "port": 80 }] }));
+    assert_eq!(slices.patch("s", &PatchParams::default(), &more).await.unwrap().metadata.generation, Some(2));
+    let roles: Api<Role> = Api::namespaced(client.clone(), "default");
+    let rule = json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] });
+    roles
+        .create(&PostParams::default(), &parse(json!({ "metadata": { "name": "r" }, "rules": [rule] })))
+        .await
+        .unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), "default");
+    let reference = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r" });
+    let binding = parse(json!({ "metadata": { "name": "b" }, "roleRef": reference }));
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+    assert_eq!(bindings.list(&ListParams::default()).await.unwrap().items.len(), 1);
+}
