@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::protocol::{Icmpv6Type, Protocol};
+use crate::protocol::{IcmpType, Icmpv6Type, Protocol};
 use crate::set::write_concatenation;
 use crate::value::Value;
 use crate::verdict::Verdict;
@@ -24,7 +24,7 @@ macro_rules! key_from_value {
     };
 }
 
-key_from_value!(Value, IpAddr, Ipv4Addr, Ipv6Addr, Protocol, Icmpv6Type, u16, String, &str);
+key_from_value!(Value, IpAddr, Ipv4Addr, Ipv6Addr, Protocol, IcmpType, Icmpv6Type, u16, String, &str);
 
 impl<A: Into<Value>, B: Into<Value>> From<(A, B)> for Key {
     fn from((a, b): (A, B)) -> Self {

@@ -1,69 +1,67 @@
 //! Statements as the kernel's expressions: load into registers, compare, look up, act.
 
+use std::net::IpAddr;
+
+use crate::action::{NatFlag, NatKind, Reject};
 use crate::attribute::AttributeWriter;
 use crate::error::InvalidObject;
 use crate::field::Field;
-use crate::protocol::{NfProto, Protocol};
+use crate::lookup::{LookupKey, SetRef};
+use crate::protocol::NfProto;
 use crate::statement::Statement;
 use crate::table::Family;
-use crate::uapi::data;
+use crate::uapi::{ct, data};
 use crate::value::{DataType, Value};
 use crate::verdict::Verdict;
 
 /// NFT_REG_VERDICT.
-const VERDICT_REGISTER: u32 = 0;
+pub(crate) const VERDICT_REGISTER: u32 = 0;
 /// NFT_REG32_00, the first of sixteen registers of four bytes each.
-const FIRST_REGISTER: u32 = 8;
+pub(crate) const FIRST_REGISTER: u32 = 8;
 
 #[derive(Clone, Copy)]
-enum Comparison {
+pub(crate) enum Comparison {
     Equal = 0,
     NotEqual = 1,
     AtMost = 3,
     AtLeast = 5,
 }
 
-/// Writes a rule's expressions into the list attribute.
-pub(crate) struct ExpressionWriter<'a> {
-    writer: &'a mut AttributeWriter,
-    /// What earlier matches have made sure of, so that it is not matched twice.
-    family: Option<NfProto>,
-    protocol: Option<Protocol>,
+impl Comparison {
+    fn equal(negated: bool) -> Self {
+        if negated { Self::NotEqual } else { Self::Equal }
+    }
 }
 
-impl<'a> ExpressionWriter<'a> {
-    /// Starts a rule in a table of this family.
-    pub(crate) fn new(writer: &'a mut AttributeWriter, family: Family) -> Self {
-        let family = match family {
-            Family::Inet => None,
-            Family::Ip => Some(NfProto::Ipv4),
-            Family::Ip6 => Some(NfProto::Ipv6),
-        };
-        Self { writer, family, protocol: None }
-    }
+/// Writes a rule's expressions into the list attribute.
+pub(crate) struct ExpressionWriter<'a> {
+    pub(crate) writer: &'a mut AttributeWriter,
+    /// The family of the rule's table.
+    pub(crate) table_family: Family,
+    /// The family of the packets that come so far: at first that of the rule's table.
+    pub(crate) family: Family,
+    /// The numbers in the batch of the rule's own sets: those of the statements to come, in order.
+    pub(crate) anonymous_sets: std::vec::IntoIter<u32>,
+}
 
-    /// Writes one statement.
+impl ExpressionWriter<'_> {
+    /// Writes one statement. What it implies has been written before.
     pub(crate) fn statement(&mut self, statement: &Statement) -> Result<(), InvalidObject> {
-        for field in statement.fields() {
-            self.need(*field)?;
+        match statement.known_family() {
+            Some(NfProto::Ipv4) => self.family = Family::Ip,
+            Some(NfProto::Ipv6) => self.family = Family::Ip6,
+            None => {}
         }
         match statement {
             Statement::CtDirection(direction) => {
-                self.expression("ct", |ct| {
-                    ct.u32(1, FIRST_REGISTER);
-                    ct.u32(2, 1); // NFT_CT_DIRECTION
-                });
+                self.load_ct(ct::DIRECTION, None, FIRST_REGISTER);
                 self.compare(Comparison::Equal, &[direction.number()]);
             }
             Statement::CtState { negated, states } => {
-                self.expression("ct", |ct| {
-                    ct.u32(1, FIRST_REGISTER);
-                    ct.u32(2, 0); // NFT_CT_STATE
-                });
-                let bits: u32 = states.iter().map(|state| state.bit()).sum();
-                self.mask(&bits.to_ne_bytes());
-                let none = if *negated { Comparison::Equal } else { Comparison::NotEqual };
-                self.compare(none, &0u32.to_ne_bytes());
+                self.ct_bits(ct::STATE, *negated, states.iter().map(|state| state.bit()).sum());
+            }
+            Statement::CtStatus { negated, statuses } => {
+                self.ct_bits(ct::STATUS, *negated, statuses.iter().map(|status| status.bit()).sum());
             }
             Statement::Compare { field, negated, value } => {
                 self.load(*field, FIRST_REGISTER);
@@ -73,21 +71,20 @@ impl<'a> ExpressionWriter<'a> {
                 {
                     bytes.truncate(prefix.len()); // a wildcard compares the bytes before it
                 }
-                self.compare(if *negated { Comparison::NotEqual } else { Comparison::Equal }, &bytes);
+                self.compare(Comparison::equal(*negated), &bytes);
             }
             Statement::Prefix { field, negated, net } => {
                 self.load(*field, FIRST_REGISTER);
                 self.mask(&Value::from(net.netmask()).encode()?);
-                let network = Value::from(net.network()).encode()?;
-                self.compare(if *negated { Comparison::NotEqual } else { Comparison::Equal }, &network);
+                self.compare(Comparison::equal(*negated), &Value::from(net.network()).encode()?);
             }
             Statement::Range { field, from, to } => {
                 self.load(*field, FIRST_REGISTER);
                 self.compare(Comparison::AtLeast, &from.encode()?);
                 self.compare(Comparison::AtMost, &to.encode()?);
             }
-            Statement::Lookup { fields, negated, set } => self.lookup(fields, set, None, *negated),
-            Statement::Vmap { fields, map } => self.lookup(fields, map, Some(VERDICT_REGISTER), false),
+            Statement::Lookup { key, negated, set } => self.lookup(key, set, None, *negated),
+            Statement::Vmap { key, map } => self.lookup(key, map, Some(VERDICT_REGISTER), false),
             Statement::FibSaddrIifMissing => {
                 self.expression("fib", |fib| {
                     fib.u32(1, FIRST_REGISTER);
@@ -107,88 +104,115 @@ impl<'a> ExpressionWriter<'a> {
                     meta.u32(3, FIRST_REGISTER);
                 });
             }
-            Statement::Masquerade => self.expression("masq", |_| {}),
-            Statement::Dnat { address, port } => {
-                let family = if address.is_ipv4() { NfProto::Ipv4 } else { NfProto::Ipv6 };
-                let bytes = Value::from(*address).encode()?;
-                self.immediate(FIRST_REGISTER, &bytes);
-                let port_register = port.map(|port| {
-                    let register = FIRST_REGISTER + registers(bytes.len());
-                    self.immediate(register, &port.to_be_bytes());
-                    register
+            Statement::SetCtMark(mark) => {
+                self.immediate(FIRST_REGISTER, &mark.to_ne_bytes());
+                self.expression("ct", |expression| {
+                    expression.u32(2, ct::MARK);
+                    expression.u32(4, FIRST_REGISTER);
                 });
-                self.destination_nat(family, port_register);
             }
-            Statement::DnatMap { family, fields, map } => {
-                self.lookup(fields, map, Some(FIRST_REGISTER), false);
+            Statement::Notrack => self.expression("notrack", |_| {}),
+            Statement::Masquerade { flags } => {
+                let flags = NatFlag::bits(flags);
+                self.expression("masq", |masq| {
+                    if flags != 0 {
+                        masq.u32(1, flags)
+                    }
+                });
+            }
+            Statement::Redirect { port } => {
+                self.immediate(FIRST_REGISTER, &port.to_be_bytes());
+                self.expression("redir", |redir| {
+                    redir.u32(1, FIRST_REGISTER);
+                    redir.u32(3, 2); // NF_NAT_RANGE_PROTO_SPECIFIED
+                });
+            }
+            Statement::Nat { kind, address, port } => self.nat(*kind, *address, *port)?,
+            Statement::NatMap { kind, family, key, map } => {
+                self.lookup(key, map, Some(FIRST_REGISTER), false);
                 let address = if *family == NfProto::Ipv4 { DataType::Ipv4Addr } else { DataType::Ipv6Addr };
-                self.destination_nat(*family, Some(FIRST_REGISTER + registers(address.size())));
+                self.translate(*kind, *family, Some(FIRST_REGISTER + registers(address.size())));
+            }
+            Statement::Reject(reject) => {
+                // nft does likewise: where the family is known, plain `reject` is of that family.
+                let family = if *reject == Reject::PortUnreachable { self.family } else { self.table_family };
+                let (kind, code) = reject.numbers(family);
+                self.expression("reject", |expression| {
+                    expression.u32(1, kind);
+                    if let Some(code) = code {
+                        expression.bytes(2, &[code]);
+                    }
+                });
             }
             Statement::Verdict(verdict) => self.expression("immediate", |immediate| {
                 immediate.u32(1, VERDICT_REGISTER);
                 immediate.nest(2, |data| write_verdict(data, verdict));
             }),
         }
-        self.family = statement.known_family().or(self.family);
-        self.protocol = statement.known_protocol().or(self.protocol);
         Ok(())
-    }
-
-    /// Matches what must hold before a header's field means what its name says.
-    fn need(&mut self, field: Field) -> Result<(), InvalidObject> {
-        if field == Field::Icmpv6Type && self.protocol == Some(Protocol::ICMPV6) {
-            return Ok(()); // the protocol alone says enough
-        }
-        if let Some(family) = field.family() {
-            self.need_family(family)?;
-        }
-        if field == Field::Icmpv6Type {
-            let value = Value::Protocol(Protocol::ICMPV6);
-            self.statement(&Statement::Compare { field: Field::L4proto, negated: false, value })?;
-        }
-        Ok(())
-    }
-
-    fn need_family(&mut self, family: NfProto) -> Result<(), InvalidObject> {
-        if self.family == Some(family) {
-            return Ok(());
-        }
-        self.statement(&Statement::Compare { field: Field::Nfproto, negated: false, value: family.into() })
     }
 
     fn load(&mut self, field: Field, register: u32) {
-        let meta = |key: u32| ("meta", vec![(1, register), (2, key)]);
-        let payload = |base: u32, offset: u32| {
-            ("payload", vec![(1, register), (2, base), (3, offset), (4, field.data_type().size() as u32)])
-        };
-        let (network, transport) = (1, 2);
-        let (name, attributes) = match field {
-            Field::Mark => meta(3),
-            Field::Iifname => meta(6),
-            Field::Oifname => meta(7),
-            Field::Nfproto => meta(15),
-            Field::L4proto => meta(16),
-            Field::IpSaddr => payload(network, 12),
-            Field::IpDaddr => payload(network, 16),
-            Field::Ip6Saddr => payload(network, 8),
-            Field::Ip6Daddr => payload(network, 24),
-            Field::Sport | Field::Icmpv6Type => payload(transport, 0),
-            Field::Dport => payload(transport, 2),
-        };
-        self.expression(name, |expression| attributes.iter().for_each(|(kind, value)| expression.u32(*kind, *value)));
+        match source(field) {
+            Source::Meta(key) => self.expression("meta", |meta| {
+                meta.u32(1, register);
+                meta.u32(2, key);
+            }),
+            Source::Ct(key, original) => self.load_ct(key, original, register),
+            Source::Payload(base, offset) => self.expression("payload", |payload| {
+                payload.u32(1, register);
+                payload.u32(2, base);
+                payload.u32(3, offset);
+                payload.u32(4, field.data_type().size() as u32);
+            }),
+        }
     }
 
-    fn lookup(&mut self, fields: &[Field], set: &str, destination: Option<u32>, negated: bool) {
-        let mut register = FIRST_REGISTER;
-        for field in fields {
-            self.load(*field, register);
-            register += registers(field.data_type().size());
+    fn load_ct(&mut self, key: u32, direction: Option<u8>, register: u32) {
+        self.expression("ct", |ct| {
+            ct.u32(1, register);
+            ct.u32(2, key);
+            if let Some(direction) = direction {
+                ct.bytes(3, &[direction]);
+            }
+        });
+    }
+
+    /// One of these bits is set, or none of them.
+    fn ct_bits(&mut self, key: u32, negated: bool, bits: u32) {
+        self.load_ct(key, None, FIRST_REGISTER);
+        self.mask(&bits.to_ne_bytes());
+        self.compare(Comparison::equal(!negated), &0u32.to_ne_bytes());
+    }
+
+    fn lookup(&mut self, key: &LookupKey, set: &SetRef, destination: Option<u32>, negated: bool) {
+        match key {
+            LookupKey::Fields(fields) => {
+                let mut register = FIRST_REGISTER;
+                for field in fields {
+                    self.load(*field, register);
+                    register += registers(field.data_type().size());
+                }
+            }
+            LookupKey::Numgen(numgen) => self.expression("numgen", |expression| {
+                expression.u32(1, FIRST_REGISTER);
+                expression.u32(2, numgen.modulus);
+                expression.u32(3, numgen.mode as u32);
+                expression.u32(4, numgen.offset);
+            }),
         }
+        let (name, id) = match set {
+            SetRef::Named(name) => (name.clone(), None),
+            SetRef::Anonymous(elements) => (key.anonymous_set(elements).name, self.anonymous_sets.next()),
+        };
         self.expression("lookup", |lookup| {
-            lookup.text(1, set);
+            lookup.text(1, &name);
             lookup.u32(2, FIRST_REGISTER);
             if let Some(register) = destination {
                 lookup.u32(3, register);
+            }
+            if let Some(id) = id {
+                lookup.u32(4, id);
             }
             if negated {
                 lookup.u32(5, 1); // NFT_LOOKUP_F_INV
@@ -222,9 +246,23 @@ impl<'a> ExpressionWriter<'a> {
         });
     }
 
-    fn destination_nat(&mut self, family: NfProto, port_register: Option<u32>) {
+    fn nat(&mut self, kind: NatKind, address: IpAddr, port: Option<u16>) -> Result<(), InvalidObject> {
+        let family = if address.is_ipv4() { NfProto::Ipv4 } else { NfProto::Ipv6 };
+        let bytes = Value::from(address).encode()?;
+        self.immediate(FIRST_REGISTER, &bytes);
+        let port_register = port.map(|port| {
+            let register = FIRST_REGISTER + registers(bytes.len());
+            self.immediate(register, &port.to_be_bytes());
+            register
+        });
+        self.translate(kind, family, port_register);
+        Ok(())
+    }
+
+    /// Translates to the address in the first register.
+    fn translate(&mut self, kind: NatKind, family: NfProto, port_register: Option<u32>) {
         self.expression("nat", |nat| {
-            nat.u32(1, 1); // NFT_NAT_DNAT
+            nat.u32(1, kind.number());
             nat.u32(2, family.number().into());
             nat.u32(3, FIRST_REGISTER);
             if let Some(register) = port_register {
@@ -241,8 +279,44 @@ impl<'a> ExpressionWriter<'a> {
     }
 }
 
+/// Where the kernel has a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// By key.
+    Meta(u32),
+    /// By key, and the direction of the connection if it has one.
+    Ct(u32, Option<u8>),
+    /// By header, 1 for the network's and 2 for the transport's, and offset.
+    Payload(u32, u32),
+}
+
+/// Where the kernel has this field.
+pub(crate) fn source(field: Field) -> Source {
+    let (network, transport) = (1, 2);
+    let original = |key| Source::Ct(key, Some(0));
+    match field {
+        Field::Mark => Source::Meta(3),
+        Field::Iifname => Source::Meta(6),
+        Field::Oifname => Source::Meta(7),
+        Field::Nfproto => Source::Meta(15),
+        Field::L4proto => Source::Meta(16),
+        Field::IpSaddr => Source::Payload(network, 12),
+        Field::IpDaddr => Source::Payload(network, 16),
+        Field::Ip6Saddr => Source::Payload(network, 8),
+        Field::Ip6Daddr => Source::Payload(network, 24),
+        Field::Sport | Field::IcmpType | Field::Icmpv6Type => Source::Payload(transport, 0),
+        Field::Dport => Source::Payload(transport, 2),
+        Field::CtMark => Source::Ct(ct::MARK, None),
+        Field::CtOriginalIpSaddr => original(ct::SRC_IP),
+        Field::CtOriginalIpDaddr => original(ct::DST_IP),
+        Field::CtOriginalIp6Saddr => original(ct::SRC_IP6),
+        Field::CtOriginalIp6Daddr => original(ct::DST_IP6),
+        Field::CtOriginalProtoDst => original(ct::PROTO_DST),
+    }
+}
+
 /// How many registers this many bytes take.
-fn registers(bytes: usize) -> u32 {
+pub(crate) fn registers(bytes: usize) -> u32 {
     bytes.div_ceil(4) as u32
 }
 

@@ -31,6 +31,20 @@ pub enum Field {
     Dport,
     /// `icmpv6 type`.
     Icmpv6Type,
+    /// `icmp type`.
+    IcmpType,
+    /// `ct mark`: the mark of the connection.
+    CtMark,
+    /// `ct original ip saddr`: the IPv4 source of the connection's first packet, before any translation.
+    CtOriginalIpSaddr,
+    /// `ct original ip daddr`: the IPv4 destination of the connection's first packet, before any translation.
+    CtOriginalIpDaddr,
+    /// `ct original ip6 saddr`: as in IPv4.
+    CtOriginalIp6Saddr,
+    /// `ct original ip6 daddr`: as in IPv4.
+    CtOriginalIp6Daddr,
+    /// `ct original proto-dst`: the destination port of the connection's first packet. Match the protocol as well.
+    CtOriginalProtoDst,
 }
 
 impl Field {
@@ -40,11 +54,12 @@ impl Field {
             Self::Iifname | Self::Oifname => DataType::Ifname,
             Self::Nfproto => DataType::NfProto,
             Self::L4proto => DataType::InetProto,
-            Self::Mark => DataType::Mark,
-            Self::IpSaddr | Self::IpDaddr => DataType::Ipv4Addr,
-            Self::Ip6Saddr | Self::Ip6Daddr => DataType::Ipv6Addr,
-            Self::Sport | Self::Dport => DataType::InetService,
+            Self::Mark | Self::CtMark => DataType::Mark,
+            Self::IpSaddr | Self::IpDaddr | Self::CtOriginalIpSaddr | Self::CtOriginalIpDaddr => DataType::Ipv4Addr,
+            Self::Ip6Saddr | Self::Ip6Daddr | Self::CtOriginalIp6Saddr | Self::CtOriginalIp6Daddr => DataType::Ipv6Addr,
+            Self::Sport | Self::Dport | Self::CtOriginalProtoDst => DataType::InetService,
             Self::Icmpv6Type => DataType::Icmpv6Type,
+            Self::IcmpType => DataType::IcmpType,
         }
     }
 
@@ -63,6 +78,13 @@ impl Field {
             Self::Sport => "th sport",
             Self::Dport => "th dport",
             Self::Icmpv6Type => "icmpv6 type",
+            Self::IcmpType => "icmp type",
+            Self::CtMark => "ct mark",
+            Self::CtOriginalIpSaddr => "ct original ip saddr",
+            Self::CtOriginalIpDaddr => "ct original ip daddr",
+            Self::CtOriginalIp6Saddr => "ct original ip6 saddr",
+            Self::CtOriginalIp6Daddr => "ct original ip6 daddr",
+            Self::CtOriginalProtoDst => "ct original proto-dst",
         }
     }
 }
@@ -134,6 +156,54 @@ impl fmt::Display for CtState {
             Self::Established => "established",
             Self::Related => "related",
             Self::Untracked => "untracked",
+        })
+    }
+}
+
+/// What has become of a packet's connection (`ct status`), in nft's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CtStatus {
+    /// Another connection announced it.
+    Expected,
+    /// Packets came in both directions.
+    SeenReply,
+    /// It is not removed early when the table is full.
+    Assured,
+    /// Its first packet has left.
+    Confirmed,
+    /// Its source is translated.
+    Snat,
+    /// Its destination is translated.
+    Dnat,
+    /// It is being removed.
+    Dying,
+}
+
+impl CtStatus {
+    /// The kernel's bit of the status.
+    pub(crate) fn bit(self) -> u32 {
+        match self {
+            Self::Expected => 1,
+            Self::SeenReply => 2,
+            Self::Assured => 4,
+            Self::Confirmed => 8,
+            Self::Snat => 16,
+            Self::Dnat => 32,
+            Self::Dying => 512,
+        }
+    }
+}
+
+impl fmt::Display for CtStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expected => "expected",
+            Self::SeenReply => "seen-reply",
+            Self::Assured => "assured",
+            Self::Confirmed => "confirmed",
+            Self::Snat => "snat",
+            Self::Dnat => "dnat",
+            Self::Dying => "dying",
         })
     }
 }

@@ -4,6 +4,7 @@
 //! like `nft list`. A [`Transaction`] holds changes, and a [`Connection`] applies them atomically: all or nothing, and
 //! an error that names the operation. [`Ruleset`] is a whole table as a value, with the text that nft would print.
 
+mod action;
 mod address_ranges;
 mod attribute;
 mod batch;
@@ -15,9 +16,11 @@ mod error;
 mod expression;
 mod field;
 mod list;
+mod lookup;
 mod operation_wire;
 mod protocol;
 mod rule;
+mod rule_text;
 mod ruleset;
 mod set;
 mod statement;
@@ -28,14 +31,16 @@ mod user_data;
 mod value;
 mod verdict;
 
+pub use action::{NatFlag, Reject};
 pub use address_ranges::AddressRanges;
 pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
 pub use connection::Connection;
 pub use element::{Element, ElementValue, Key};
 pub use error::{Error, Failure, InvalidObject};
-pub use field::{CtDirection, CtState, Field};
+pub use field::{CtDirection, CtState, CtStatus, Field};
 pub use list::ListedRule;
-pub use protocol::{Icmpv6Type, NfProto, Protocol};
+pub use lookup::{Numgen, NumgenMode, SetRef};
+pub use protocol::{IcmpType, Icmpv6Type, NfProto, Protocol};
 pub use rule::Rule;
 pub use ruleset::Ruleset;
 pub use set::{MapsTo, Set};

@@ -5,11 +5,13 @@ use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE};
 use crate::attribute::AttributeWriter;
 use crate::batch::Batch;
 use crate::chain::{Chain, Policy};
+use crate::element::Element;
 use crate::element_wire::write_element;
 use crate::error::InvalidObject;
 use crate::expression::ExpressionWriter;
 use crate::rule::Rule;
 use crate::set::{MapsTo, Set};
+use crate::statement::{Statement, explicit};
 use crate::table::Table;
 use crate::transaction::Operation;
 use crate::uapi::{self, data, msg, udata};
@@ -45,12 +47,14 @@ impl OperationWriter<'_> {
             Operation::FlushChain(chain) => self.rule_message(msg::DELRULE, Some(chain), |_| {}),
             Operation::AddSet(set) => self.add_set(set)?,
             Operation::DeleteSet(set) => self.named_message(msg::DELSET, (uapi::set::TABLE, uapi::set::NAME), set),
-            Operation::FlushSet(set) => self.elements_message(msg::DELSETELEM, set, &[]),
+            Operation::FlushSet(set) => self.elements_message(msg::DELSETELEM, set, None, &[]),
             Operation::AddElements(set, elements) => {
-                self.elements(msg::NEWSETELEM, set, elements.iter().map(|element| write_element(set, element, true)))?;
+                let elements = elements.iter().map(|element| write_element(set, element, true));
+                self.elements(msg::NEWSETELEM, set, None, elements)?;
             }
             Operation::DeleteElements(set, elements) => {
-                self.elements(msg::DELSETELEM, set, elements.iter().map(|element| write_element(set, element, false)))?;
+                let elements = elements.iter().map(|element| write_element(set, element, false));
+                self.elements(msg::DELSETELEM, set, None, elements)?;
             }
             Operation::AddRule { chain, rule } => self.rule(chain, rule, NLM_F_CREATE | NLM_F_APPEND, None)?,
             Operation::InsertRule { chain, rule } => self.rule(chain, rule, NLM_F_CREATE, None)?,
@@ -102,6 +106,11 @@ impl OperationWriter<'_> {
 
     fn add_set(&mut self, set: &Set) -> Result<(), InvalidObject> {
         name(&set.name)?;
+        self.declare_set(set, 0).map(|_| ())
+    }
+
+    /// Writes the message of a set, with more flags than it tells itself. Returns its number in the batch.
+    fn declare_set(&mut self, set: &Set, more_flags: u32) -> Result<u32, InvalidObject> {
         let mut notes = Vec::new();
         if matches!(set.key[..], [only] if only.in_host_order()) {
             notes.extend(host_order(udata::SET_KEY_BYTE_ORDER));
@@ -126,8 +135,9 @@ impl OperationWriter<'_> {
         let flag = |condition: bool, flag: u32| if condition { flag } else { 0 };
         let flags = flag(set.interval, uapi::set::F_INTERVAL)
             | flag(data.is_some(), uapi::set::F_MAP)
-            | flag(ranges_of_fields, uapi::set::F_CONCAT);
-        // Unique in the batch; the kernel wants one though we refer to sets by name.
+            | flag(ranges_of_fields, uapi::set::F_CONCAT)
+            | more_flags;
+        // Unique in the batch; the kernel wants one, though we refer to named sets by their name.
         let id = self.batch.messages();
         let table = self.table;
         self.message(msg::NEWSET, NLM_F_CREATE, |message| {
@@ -156,35 +166,47 @@ impl OperationWriter<'_> {
                 message.bytes(uapi::set::USERDATA, &notes);
             }
         });
-        Ok(())
+        Ok(id)
+    }
+
+    /// Writes a set that belongs to one rule. Returns its number in the batch, by which the rule refers to it.
+    fn anonymous_set(&mut self, set: &Set, elements: &[Element]) -> Result<u32, InvalidObject> {
+        let id = self.declare_set(set, uapi::set::F_ANONYMOUS | uapi::set::F_CONSTANT)?;
+        let elements = elements.iter().map(|element| write_element(set, element, true));
+        self.elements(msg::NEWSETELEM, set, Some(id), elements)?;
+        Ok(id)
     }
 
     fn elements(
         &mut self,
         kind: u16,
         set: &Set,
+        id: Option<u32>,
         elements: impl Iterator<Item = Result<Vec<u8>, InvalidObject>>,
     ) -> Result<(), InvalidObject> {
         let mut list = Vec::new();
         for element in elements {
             list.extend(element?);
             if list.len() > CHUNK {
-                self.elements_message(kind, &set.name, &list);
+                self.elements_message(kind, &set.name, id, &list);
                 list.clear();
             }
         }
         if !list.is_empty() {
-            self.elements_message(kind, &set.name, &list);
+            self.elements_message(kind, &set.name, id, &list);
         }
         Ok(())
     }
 
     /// A message about these elements; with none: about all elements of the set.
-    fn elements_message(&mut self, kind: u16, set: &str, list: &[u8]) {
+    fn elements_message(&mut self, kind: u16, set: &str, id: Option<u32>, list: &[u8]) {
         let table = self.table;
         self.message(kind, if kind == msg::NEWSETELEM { NLM_F_CREATE } else { 0 }, |message| {
             message.text(uapi::element::LIST_TABLE, &table.name);
             message.text(uapi::element::LIST_SET, set);
+            if let Some(id) = id {
+                message.u32(uapi::element::LIST_SET_ID, id);
+            }
             if !list.is_empty() {
                 message.nest(uapi::element::LIST_ELEMENTS, |elements| elements.bytes.extend_from_slice(list));
             }
@@ -193,10 +215,20 @@ impl OperationWriter<'_> {
 
     fn rule(&mut self, chain: &str, rule: &Rule, flags: u16, handle: Option<u64>) -> Result<(), InvalidObject> {
         let comment = comment(udata::COMMENT, rule.comment.as_deref())?;
-        let mut expressions = AttributeWriter::default();
-        let mut writer = ExpressionWriter::new(&mut expressions, self.table.family);
-        rule.statements.iter().try_for_each(|statement| writer.statement(statement))?;
         let table = self.table;
+        let statements = explicit(&rule.statements, table.family);
+        let mut anonymous_sets = Vec::new();
+        for (key, elements) in statements.iter().filter_map(Statement::anonymous_set) {
+            anonymous_sets.push(self.anonymous_set(&key.anonymous_set(elements), elements)?);
+        }
+        let mut expressions = AttributeWriter::default();
+        let mut writer = ExpressionWriter {
+            writer: &mut expressions,
+            table_family: table.family,
+            family: table.family,
+            anonymous_sets: anonymous_sets.into_iter(),
+        };
+        statements.iter().try_for_each(|statement| writer.statement(statement))?;
         self.message(msg::NEWRULE, flags, |message| {
             message.text(uapi::rule::TABLE, &table.name);
             message.text(uapi::rule::CHAIN, chain);

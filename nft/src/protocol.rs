@@ -76,3 +76,30 @@ impl fmt::Display for Icmpv6Type {
         })
     }
 }
+
+/// A type of ICMP message by its IANA number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IcmpType(pub u8);
+
+impl fmt::Display for IcmpType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            0 => "echo-reply",
+            3 => "destination-unreachable",
+            4 => "source-quench",
+            5 => "redirect",
+            8 => "echo-request",
+            9 => "router-advertisement",
+            10 => "router-solicitation",
+            11 => "time-exceeded",
+            12 => "parameter-problem",
+            13 => "timestamp-request",
+            14 => "timestamp-reply",
+            15 => "info-request",
+            16 => "info-reply",
+            17 => "address-mask-request",
+            18 => "address-mask-reply",
+            number => return write!(f, "{number}"),
+        })
+    }
+}

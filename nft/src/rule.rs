@@ -7,8 +7,11 @@ use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::field::{CtDirection, CtState, Field};
-use crate::protocol::{Icmpv6Type, NfProto, Protocol};
+use crate::action::{NatFlag, NatKind, Reject};
+use crate::element::Element;
+use crate::field::{CtDirection, CtState, CtStatus, Field};
+use crate::lookup::{LookupKey, Numgen, SetRef};
+use crate::protocol::{IcmpType, Icmpv6Type, NfProto, Protocol};
 use crate::statement::Statement;
 use crate::table::Family;
 use crate::value::Value;
@@ -47,18 +50,18 @@ macro_rules! field_verbs {
                     self.compare(Field::$field, true, value)
                 }
 
-                #[doc = concat!("[`Field::", stringify!($field), "`] is in the named set (`@set`).")]
-                pub fn $in_set(self, set: impl Into<String>) -> Self {
+                #[doc = concat!("[`Field::", stringify!($field), "`] is in the set: a named one (`@set`), or the rule's own (`{ … }`).")]
+                pub fn $in_set(self, set: impl Into<SetRef>) -> Self {
                     self.lookup(&[Field::$field], set)
                 }
 
-                #[doc = concat!("[`Field::", stringify!($field), "`] is not in the named set (`!= @set`).")]
-                pub fn $not_in_set(self, set: impl Into<String>) -> Self {
+                #[doc = concat!("[`Field::", stringify!($field), "`] is not in the set: a named one (`!= @set`), or the rule's own (`!= { … }`).")]
+                pub fn $not_in_set(self, set: impl Into<SetRef>) -> Self {
                     self.lookup_not(&[Field::$field], set)
                 }
 
-                #[doc = concat!("The verdict that the named map has for [`Field::", stringify!($field), "`]; none: goes on.")]
-                pub fn $vmap(self, map: impl Into<String>) -> Self {
+                #[doc = concat!("The verdict that the map, a named one or the rule's own, has for [`Field::", stringify!($field), "`]; none: goes on.")]
+                pub fn $vmap(self, map: impl Into<SetRef>) -> Self {
                     self.vmap(&[Field::$field], map)
                 }
             )+
@@ -79,6 +82,18 @@ field_verbs! {
     Sport(u16 => u16): sport sport_not sport_in sport_not_in sport_vmap;
     Dport(u16 => u16): dport dport_not dport_in dport_not_in dport_vmap;
     Icmpv6Type(Icmpv6Type => Icmpv6Type): icmpv6_type icmpv6_type_not icmpv6_type_in icmpv6_type_not_in icmpv6_type_vmap;
+    IcmpType(IcmpType => IcmpType): icmp_type icmp_type_not icmp_type_in icmp_type_not_in icmp_type_vmap;
+    CtMark(u32 => Mark): ct_mark ct_mark_not ct_mark_in ct_mark_not_in ct_mark_vmap;
+    CtOriginalIpSaddr(impl Into<Ipv4Net> => Ipv4Net): ct_original_ip_saddr ct_original_ip_saddr_not
+        ct_original_ip_saddr_in ct_original_ip_saddr_not_in ct_original_ip_saddr_vmap;
+    CtOriginalIpDaddr(impl Into<Ipv4Net> => Ipv4Net): ct_original_ip_daddr ct_original_ip_daddr_not
+        ct_original_ip_daddr_in ct_original_ip_daddr_not_in ct_original_ip_daddr_vmap;
+    CtOriginalIp6Saddr(impl Into<Ipv6Net> => Ipv6Net): ct_original_ip6_saddr ct_original_ip6_saddr_not
+        ct_original_ip6_saddr_in ct_original_ip6_saddr_not_in ct_original_ip6_saddr_vmap;
+    CtOriginalIp6Daddr(impl Into<Ipv6Net> => Ipv6Net): ct_original_ip6_daddr ct_original_ip6_daddr_not
+        ct_original_ip6_daddr_in ct_original_ip6_daddr_not_in ct_original_ip6_daddr_vmap;
+    CtOriginalProtoDst(u16 => u16): ct_original_proto_dst ct_original_proto_dst_not
+        ct_original_proto_dst_in ct_original_proto_dst_not_in ct_original_proto_dst_vmap;
 }
 
 /// A packet mark, kept apart from other numbers.
@@ -99,6 +114,16 @@ impl Rule {
     /// The connection's state is one of these.
     pub fn ct_state(self, states: &[CtState]) -> Self {
         self.and(Statement::CtState { negated: false, states: BTreeSet::from_iter(states.iter().copied()) })
+    }
+
+    /// One of these has become of the connection.
+    pub fn ct_status(self, statuses: &[CtStatus]) -> Self {
+        self.and(Statement::CtStatus { negated: false, statuses: BTreeSet::from_iter(statuses.iter().copied()) })
+    }
+
+    /// None of these has become of the connection.
+    pub fn ct_status_not(self, statuses: &[CtStatus]) -> Self {
+        self.and(Statement::CtStatus { negated: true, statuses: BTreeSet::from_iter(statuses.iter().copied()) })
     }
 
     /// The packet comes from this side of its connection.
@@ -126,29 +151,36 @@ impl Rule {
         self.range(Field::Icmpv6Type, Icmpv6Type(*types.start()).into(), Icmpv6Type(*types.end()).into())
     }
 
-    /// Protocol and destination port are in the named set, of type `inet_proto . inet_service`.
-    pub fn l4proto_dport_in(self, set: impl Into<String>) -> Self {
+    /// Protocol and destination port are in the set, of type `inet_proto . inet_service`.
+    pub fn l4proto_dport_in(self, set: impl Into<SetRef>) -> Self {
         self.lookup(&[Field::L4proto, Field::Dport], set)
     }
 
-    /// Protocol and destination port are not in the named set, of type `inet_proto . inet_service`.
-    pub fn l4proto_dport_not_in(self, set: impl Into<String>) -> Self {
+    /// Protocol and destination port are not in the set, of type `inet_proto . inet_service`.
+    pub fn l4proto_dport_not_in(self, set: impl Into<SetRef>) -> Self {
         self.lookup_not(&[Field::L4proto, Field::Dport], set)
     }
 
-    /// The fields, concatenated, are in the named set.
-    pub fn lookup(self, fields: &[Field], set: impl Into<String>) -> Self {
-        self.and(Statement::Lookup { fields: fields.to_vec(), negated: false, set: set.into() })
+    /// The fields, concatenated, are in the set: a named one, or the rule's own.
+    pub fn lookup(self, fields: &[Field], set: impl Into<SetRef>) -> Self {
+        self.and(Statement::Lookup { key: LookupKey::Fields(fields.to_vec()), negated: false, set: set.into() })
     }
 
-    /// The fields, concatenated, are not in the named set.
-    pub fn lookup_not(self, fields: &[Field], set: impl Into<String>) -> Self {
-        self.and(Statement::Lookup { fields: fields.to_vec(), negated: true, set: set.into() })
+    /// The fields, concatenated, are not in the set: a named one, or the rule's own.
+    pub fn lookup_not(self, fields: &[Field], set: impl Into<SetRef>) -> Self {
+        self.and(Statement::Lookup { key: LookupKey::Fields(fields.to_vec()), negated: true, set: set.into() })
     }
 
-    /// The verdict that the named map has for the fields, concatenated; none: goes on with the next rule.
-    pub fn vmap(self, fields: &[Field], map: impl Into<String>) -> Self {
-        self.and(Statement::Vmap { fields: fields.to_vec(), map: map.into() })
+    /// The verdict that the map, a named one or the rule's own, has for the fields, concatenated; none: goes on with the next rule.
+    pub fn vmap(self, fields: &[Field], map: impl Into<SetRef>) -> Self {
+        self.and(Statement::Vmap { key: LookupKey::Fields(fields.to_vec()), map: map.into() })
+    }
+
+    /// The verdict that the rule's own map has for a number that the kernel makes: `numgen random mod 2 vmap { 0 : …, 1 : … }`.
+    pub fn numgen_vmap(self, numgen: Numgen, verdicts: impl IntoIterator<Item = Verdict>) -> Self {
+        let element = |(number, verdict)| Element::new(Value::Integer(number)).verdict(verdict);
+        let map = SetRef::Anonymous((numgen.offset..).zip(verdicts).map(element).collect());
+        self.and(Statement::Vmap { key: LookupKey::Numgen(numgen), map })
     }
 
     /// The host has no route back to the source by the interface of arrival: a forged source (P39).
@@ -166,6 +198,16 @@ impl Rule {
         self.and(Statement::SetMark(mark))
     }
 
+    /// Sets the mark of the packet's connection.
+    pub fn set_ct_mark(self, mark: u32) -> Self {
+        self.and(Statement::SetCtMark(mark))
+    }
+
+    /// Keeps connection tracking from the packet. For chains before it, in prerouting and output.
+    pub fn notrack(self) -> Self {
+        self.and(Statement::Notrack)
+    }
+
     /// Ends the base chain: the packet passes it.
     pub fn accept(self) -> Self {
         self.verdict(Verdict::Accept)
@@ -179,6 +221,11 @@ impl Rule {
     /// Goes back to the calling chain.
     pub fn return_(self) -> Self {
         self.verdict(Verdict::Return)
+    }
+
+    /// Ends the packet and tells its sender. For filter chains in input, forward and output.
+    pub fn reject(self, reject: Reject) -> Self {
+        self.and(Statement::Reject(reject))
     }
 
     /// Evaluates a chain, then comes back.
@@ -198,19 +245,56 @@ impl Rule {
 
     /// Translates the source to the address of the leaving interface. For nat chains in postrouting.
     pub fn masquerade(self) -> Self {
-        self.and(Statement::Masquerade)
+        self.masquerade_with(&[])
+    }
+
+    /// Masquerades with flags on how the port is picked.
+    pub fn masquerade_with(self, flags: &[NatFlag]) -> Self {
+        self.and(Statement::Masquerade { flags: BTreeSet::from_iter(flags.iter().copied()) })
+    }
+
+    /// Translates the source; without a port it stays unless it is taken. For nat chains in postrouting and input.
+    /// A port asks that the rule matches a protocol that has ports.
+    pub fn snat(self, address: impl Into<IpAddr>, port: Option<u16>) -> Self {
+        self.and(Statement::Nat { kind: NatKind::Snat, address: address.into(), port })
     }
 
     /// Translates the destination; without a port the port stays. For nat chains in prerouting and output.
     /// A port asks that the rule matches a protocol that has ports.
     pub fn dnat(self, address: impl Into<IpAddr>, port: Option<u16>) -> Self {
-        self.and(Statement::Dnat { address: address.into(), port })
+        self.and(Statement::Nat { kind: NatKind::Dnat, address: address.into(), port })
     }
 
-    /// Translates the destination to the address and port (`ipv4_addr . inet_service`, or IPv6) that the named map has
-    /// for the fields; none: goes on with the next rule.
-    pub fn dnat_map(self, family: NfProto, fields: &[Field], map: impl Into<String>) -> Self {
-        self.and(Statement::DnatMap { family, fields: fields.to_vec(), map: map.into() })
+    /// Translates the destination to the address and port (`ipv4_addr . inet_service`, or IPv6) that the map, a named one or
+    /// the rule's own, has for the fields; none: goes on with the next rule.
+    pub fn dnat_map(self, family: NfProto, fields: &[Field], map: impl Into<SetRef>) -> Self {
+        let key = LookupKey::Fields(fields.to_vec());
+        self.and(Statement::NatMap { kind: NatKind::Dnat, family, key, map: map.into() })
+    }
+
+    /// Translates the source to the address and port that the map has for the fields; none: goes on with the next rule.
+    pub fn snat_map(self, family: NfProto, fields: &[Field], map: impl Into<SetRef>) -> Self {
+        let key = LookupKey::Fields(fields.to_vec());
+        self.and(Statement::NatMap { kind: NatKind::Snat, family, key, map: map.into() })
+    }
+
+    /// Translates the destination to one of these addresses and ports, which are of one family, by a number that the kernel
+    /// makes: `dnat ip to numgen random mod 2 map { 0 : …, 1 : … }`. None of them: goes on with the next rule.
+    pub fn dnat_numgen(self, numgen: Numgen, to: impl IntoIterator<Item = (IpAddr, u16)>) -> Self {
+        let element = |(number, (address, port)): (u32, (IpAddr, u16))| {
+            Element::new(Value::Integer(number)).data((Value::from(address), port))
+        };
+        let to: Vec<(IpAddr, u16)> = to.into_iter().collect();
+        let ipv6 = to.first().is_some_and(|(address, _)| address.is_ipv6());
+        let family = if ipv6 { NfProto::Ipv6 } else { NfProto::Ipv4 };
+        let map = SetRef::Anonymous((numgen.offset..).zip(to).map(element).collect());
+        self.and(Statement::NatMap { kind: NatKind::Dnat, family, key: LookupKey::Numgen(numgen), map })
+    }
+
+    /// Translates the destination to this port of the host itself. For nat chains in prerouting and output, after a match on
+    /// a protocol that has ports.
+    pub fn redirect(self, port: u16) -> Self {
+        self.and(Statement::Redirect { port })
     }
 
     /// Adds a note, at most 128 bytes. [`Connection::rules`](crate::Connection::rules) shows it.
@@ -221,7 +305,7 @@ impl Rule {
 
     /// The rule as nft prints it within a table of this family; [`Display`](fmt::Display) is the text in an inet table.
     pub fn text(&self, family: Family) -> String {
-        let mut text = crate::statement::text(&self.statements, family);
+        let mut text = crate::rule_text::text(&self.statements, family);
         if let Some(comment) = &self.comment {
             if !text.is_empty() {
                 text.push(' ');
@@ -288,4 +372,4 @@ macro_rules! operand_from_value {
     };
 }
 
-operand_from_value!(String, NfProto, Protocol, Icmpv6Type, u16);
+operand_from_value!(String, NfProto, Protocol, IcmpType, Icmpv6Type, u16);

@@ -1,14 +1,15 @@
-//! What a rule consists of, and its text as nft prints it.
+//! What a rule consists of.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::field::{CtDirection, CtState, Field};
+use crate::action::{NatFlag, NatKind, Reject};
+use crate::element::Element;
+use crate::field::{CtDirection, CtState, CtStatus, Field};
+use crate::lookup::{LookupKey, SetRef};
 use crate::protocol::{NfProto, Protocol};
-use crate::set::write_concatenation;
 use crate::table::Family;
 use crate::value::Value;
 use crate::verdict::Verdict;
@@ -17,18 +18,23 @@ use crate::verdict::Verdict;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Statement {
     CtState { negated: bool, states: BTreeSet<CtState> },
+    CtStatus { negated: bool, statuses: BTreeSet<CtStatus> },
     CtDirection(CtDirection),
     Compare { field: Field, negated: bool, value: Value },
     Prefix { field: Field, negated: bool, net: IpNet },
     Range { field: Field, from: Value, to: Value },
-    Lookup { fields: Vec<Field>, negated: bool, set: String },
+    Lookup { key: LookupKey, negated: bool, set: SetRef },
     FibSaddrIifMissing,
     Counter,
     SetMark(u32),
-    Vmap { fields: Vec<Field>, map: String },
-    Masquerade,
-    Dnat { address: IpAddr, port: Option<u16> },
-    DnatMap { family: NfProto, fields: Vec<Field>, map: String },
+    SetCtMark(u32),
+    Notrack,
+    Vmap { key: LookupKey, map: SetRef },
+    Masquerade { flags: BTreeSet<NatFlag> },
+    Redirect { port: u16 },
+    Nat { kind: NatKind, address: IpAddr, port: Option<u16> },
+    NatMap { kind: NatKind, family: NfProto, key: LookupKey, map: SetRef },
+    Reject(Reject),
     Verdict(Verdict),
 }
 
@@ -39,8 +45,18 @@ impl Statement {
             Self::Compare { field, .. } | Self::Prefix { field, .. } | Self::Range { field, .. } => {
                 std::slice::from_ref(field)
             }
-            Self::Lookup { fields, .. } | Self::Vmap { fields, .. } | Self::DnatMap { fields, .. } => fields,
+            Self::Lookup { key, .. } | Self::Vmap { key, .. } | Self::NatMap { key, .. } => key.fields(),
             _ => &[],
+        }
+    }
+
+    /// What it looks up in a set of its own: the key, and the set's elements.
+    pub(crate) fn anonymous_set(&self) -> Option<(&LookupKey, &[Element])> {
+        match self {
+            Self::Lookup { key, set: SetRef::Anonymous(elements), .. }
+            | Self::Vmap { key, map: SetRef::Anonymous(elements) }
+            | Self::NatMap { key, map: SetRef::Anonymous(elements), .. } => Some((key, elements)),
+            _ => None,
         }
     }
 
@@ -63,10 +79,11 @@ impl Statement {
     }
 
     /// Whether it only matches, so that nft looks past it for what an earlier match was needed for.
-    fn is_match(&self) -> bool {
+    pub(crate) fn is_match(&self) -> bool {
         matches!(
             self,
             Self::CtState { .. }
+                | Self::CtStatus { .. }
                 | Self::CtDirection(_)
                 | Self::Compare { .. }
                 | Self::Prefix { .. }
@@ -76,71 +93,12 @@ impl Statement {
         )
     }
 
-    /// Whether nft leaves this match out because a later one implies it: `tcp dport 80` for `meta l4proto tcp th dport 80`.
-    fn is_implied_by(&self, later: &[Self]) -> bool {
-        let matches = later.iter().take_while(|statement| statement.is_match()).count();
-        // Also the next action may read fields: `vmap`, `dnat to … map`.
-        let mut fields = later.iter().take(matches + 1).flat_map(Self::fields).copied();
-        if let Some(protocol) = self.known_protocol() {
-            fields.any(|field| match field {
-                Field::Sport | Field::Dport => has_port_names(protocol),
-                Field::Icmpv6Type => protocol == Protocol::ICMPV6,
-                _ => false,
-            })
-        } else if let Some(family) = self.known_family() {
-            fields.any(|field| field.family() == Some(family))
-        } else {
-            false
-        }
+    fn family_is(family: NfProto) -> Self {
+        Self::Compare { field: Field::Nfproto, negated: false, value: family.into() }
     }
 
-    fn write(&self, f: &mut String, protocol: Option<Protocol>, family: Family) -> std::fmt::Result {
-        let name = |field: Field| match (field, protocol) {
-            (Field::Sport, Some(protocol)) if has_port_names(protocol) => format!("{protocol} sport"),
-            (Field::Dport, Some(protocol)) if has_port_names(protocol) => format!("{protocol} dport"),
-            _ => field.name().to_owned(),
-        };
-        let names = |fields: &[Field]| {
-            let names: Vec<String> = fields.iter().map(|field| name(*field)).collect();
-            let mut joined = String::new();
-            write_concatenation(&mut joined, &names).map(|()| joined)
-        };
-        let not = |negated: bool| if negated { "!= " } else { "" };
-        match self {
-            Self::CtDirection(direction) => write!(f, "ct direction {direction}"),
-            Self::CtState { negated, states } => {
-                let states: Vec<String> = states.iter().map(CtState::to_string).collect();
-                write!(f, "ct state {}{}", if *negated { "! " } else { "" }, states.join(","))
-            }
-            Self::Compare { field, negated, value } => write!(f, "{} {}{value}", name(*field), not(*negated)),
-            Self::Prefix { field, negated, net } => write!(f, "{} {}{}", name(*field), not(*negated), net.trunc()),
-            Self::Range { field, from: Value::Icmpv6Type(from), to: Value::Icmpv6Type(to) } => {
-                write!(f, "{} {}-{}", name(*field), from.0, to.0)
-            }
-            Self::Range { field, from, to } => write!(f, "{} {from}-{to}", name(*field)),
-            Self::Lookup { fields, negated, set } => write!(f, "{} {}@{set}", names(fields)?, not(*negated)),
-            Self::FibSaddrIifMissing => f.write_str("fib saddr . iif oif missing"),
-            Self::Counter => f.write_str("counter"),
-            Self::SetMark(mark) => write!(f, "meta mark set 0x{mark:08x}"),
-            Self::Vmap { fields, map } => write!(f, "{} vmap @{map}", names(fields)?),
-            Self::Masquerade => f.write_str("masquerade"),
-            Self::Dnat { address, port } => {
-                f.write_str("dnat ")?;
-                if family == Family::Inet {
-                    f.write_str(if address.is_ipv4() { "ip " } else { "ip6 " })?;
-                }
-                match (address, port) {
-                    (address, None) => write!(f, "to {address}"),
-                    (IpAddr::V4(address), Some(port)) => write!(f, "to {address}:{port}"),
-                    (IpAddr::V6(address), Some(port)) => write!(f, "to [{address}]:{port}"),
-                }
-            }
-            Self::DnatMap { family, fields, map } => {
-                let family = if *family == NfProto::Ipv4 { "ip" } else { "ip6" };
-                write!(f, "dnat {family} to {} map @{map}", names(fields)?)
-            }
-            Self::Verdict(verdict) => write!(f, "{verdict}"),
-        }
+    fn protocol_is(protocol: Protocol) -> Self {
+        Self::Compare { field: Field::L4proto, negated: false, value: protocol.into() }
     }
 }
 
@@ -148,33 +106,48 @@ impl Field {
     /// The address family whose header holds the field.
     pub(crate) fn family(self) -> Option<NfProto> {
         match self {
-            Self::IpSaddr | Self::IpDaddr => Some(NfProto::Ipv4),
+            Self::IpSaddr | Self::IpDaddr | Self::IcmpType => Some(NfProto::Ipv4),
             Self::Ip6Saddr | Self::Ip6Daddr | Self::Icmpv6Type => Some(NfProto::Ipv6),
+            _ => None,
+        }
+    }
+
+    /// The transport protocol whose header alone holds the field.
+    pub(crate) fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::IcmpType => Some(Protocol::ICMP),
+            Self::Icmpv6Type => Some(Protocol::ICMPV6),
             _ => None,
         }
     }
 }
 
-/// Whether nft writes `<protocol> dport` rather than `th dport`.
-fn has_port_names(protocol: Protocol) -> bool {
-    [Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol)
-}
-
-/// A rule's statements as nft prints them in a table of this family.
-pub(crate) fn text(statements: &[Statement], family: Family) -> String {
-    let mut text = String::new();
-    let mut protocol = None;
-    for (index, statement) in statements.iter().enumerate() {
-        protocol = statement.known_protocol().or(protocol);
-        if statement.is_implied_by(&statements[index + 1..]) {
-            continue;
+/// The statements with each match spelt out that must hold before a header's field means what its name says.
+pub(crate) fn explicit(statements: &[Statement], family: Family) -> Vec<Statement> {
+    let mut known_family = match family {
+        Family::Inet => None,
+        Family::Ip => Some(NfProto::Ipv4),
+        Family::Ip6 => Some(NfProto::Ipv6),
+    };
+    let mut known_protocol = None;
+    let mut all = Vec::with_capacity(statements.len());
+    for statement in statements {
+        for field in statement.fields() {
+            if field.protocol().is_some() && field.protocol() == known_protocol {
+                continue; // the protocol alone says enough
+            }
+            if let Some(family) = field.family().filter(|family| known_family != Some(*family)) {
+                all.push(Statement::family_is(family));
+                known_family = Some(family);
+            }
+            if let Some(protocol) = field.protocol() {
+                all.push(Statement::protocol_is(protocol));
+                known_protocol = Some(protocol);
+            }
         }
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        if statement.write(&mut text, protocol, family).is_err() {
-            unreachable!("writing to a string cannot fail");
-        }
+        known_family = statement.known_family().or(known_family);
+        known_protocol = statement.known_protocol().or(known_protocol);
+        all.push(statement.clone());
     }
-    text
+    all
 }

@@ -66,6 +66,7 @@ pub(crate) mod set {
     /// NFT_DATA_VERDICT.
     pub(crate) const VERDICT: u32 = 0xffff_ff00;
     pub(crate) const F_ANONYMOUS: u32 = 0x1;
+    pub(crate) const F_CONSTANT: u32 = 0x2;
     pub(crate) const F_INTERVAL: u32 = 0x4;
     pub(crate) const F_MAP: u32 = 0x8;
     pub(crate) const F_CONCAT: u32 = 0x80;
@@ -75,12 +76,26 @@ pub(crate) mod element {
     pub(crate) const LIST_TABLE: u16 = 1;
     pub(crate) const LIST_SET: u16 = 2;
     pub(crate) const LIST_ELEMENTS: u16 = 3;
+    pub(crate) const LIST_SET_ID: u16 = 4;
     pub(crate) const KEY: u16 = 1;
     pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
     pub(crate) const USERDATA: u16 = 6;
     pub(crate) const KEY_END: u16 = 10;
     pub(crate) const F_INTERVAL_END: u32 = 1;
+}
+
+/// The keys of what connection tracking knows: NFT_CT_….
+pub(crate) mod ct {
+    pub(crate) const STATE: u32 = 0;
+    pub(crate) const DIRECTION: u32 = 1;
+    pub(crate) const STATUS: u32 = 2;
+    pub(crate) const MARK: u32 = 3;
+    pub(crate) const PROTO_DST: u32 = 12;
+    pub(crate) const SRC_IP: u32 = 19;
+    pub(crate) const DST_IP: u32 = 20;
+    pub(crate) const SRC_IP6: u32 = 21;
+    pub(crate) const DST_IP6: u32 = 22;
 }
 
 pub(crate) mod data {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::InvalidObject;
-use crate::protocol::{Icmpv6Type, NfProto, Protocol};
+use crate::protocol::{IcmpType, Icmpv6Type, NfProto, Protocol};
 
 /// The longest interface name, in bytes (IFNAMSIZ less the closing zero).
 const IFNAME_MAX: usize = 15;
@@ -28,11 +28,15 @@ pub enum DataType {
     Icmpv6Type,
     /// `ifname`: an interface by name. Has no intervals.
     Ifname,
+    /// `icmp_type`.
+    IcmpType,
+    /// A number without a meaning of its own: what [`Numgen`](crate::Numgen) makes. nft has no named sets of them.
+    Integer,
 }
 
 impl DataType {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
+    /// All that named sets can have.
+    pub const ALL: [Self; 9] = [
         Self::NfProto,
         Self::Ipv4Addr,
         Self::Ipv6Addr,
@@ -41,6 +45,7 @@ impl DataType {
         Self::Mark,
         Self::Icmpv6Type,
         Self::Ifname,
+        Self::IcmpType,
     ];
 
     /// nft's name of the type.
@@ -54,6 +59,8 @@ impl DataType {
             Self::Mark => "mark",
             Self::Icmpv6Type => "icmpv6_type",
             Self::Ifname => "ifname",
+            Self::IcmpType => "icmp_type",
+            Self::Integer => "integer",
         }
     }
 
@@ -68,21 +75,23 @@ impl DataType {
             Self::Mark => 19,
             Self::Icmpv6Type => 29,
             Self::Ifname => 41,
+            Self::IcmpType => 14,
+            Self::Integer => 4,
         }
     }
 
     /// Whether values stand in the host's byte order, as numbers of the kernel's own do, so that comparing their bytes
     /// does not order them. nft must be told.
     pub(crate) fn in_host_order(self) -> bool {
-        matches!(self, Self::Mark | Self::Ifname)
+        matches!(self, Self::Mark | Self::Ifname | Self::Integer)
     }
 
     /// Bytes of a value, without padding.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::NfProto | Self::InetProto | Self::Icmpv6Type => 1,
+            Self::NfProto | Self::InetProto | Self::IcmpType | Self::Icmpv6Type => 1,
             Self::InetService => 2,
-            Self::Ipv4Addr | Self::Mark => 4,
+            Self::Ipv4Addr | Self::Mark | Self::Integer => 4,
             Self::Ipv6Addr | Self::Ifname => 16,
         }
     }
@@ -102,6 +111,8 @@ impl DataType {
             Self::InetProto => Value::Protocol(Protocol(bytes[0])),
             Self::InetService => Value::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
             Self::Mark => Value::Mark(u32::from_ne_bytes(bytes.try_into().ok()?)),
+            Self::Integer => Value::Integer(u32::from_ne_bytes(bytes.try_into().ok()?)),
+            Self::IcmpType => Value::IcmpType(IcmpType(bytes[0])),
             Self::Icmpv6Type => Value::Icmpv6Type(Icmpv6Type(bytes[0])),
             Self::Ifname => {
                 let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -136,6 +147,10 @@ pub enum Value {
     Icmpv6Type(Icmpv6Type),
     /// An interface's name, at most 15 bytes.
     Ifname(String),
+    /// A type of ICMP message.
+    IcmpType(IcmpType),
+    /// A number.
+    Integer(u32),
 }
 
 impl Value {
@@ -150,6 +165,8 @@ impl Value {
             Self::Mark(_) => DataType::Mark,
             Self::Icmpv6Type(_) => DataType::Icmpv6Type,
             Self::Ifname(_) => DataType::Ifname,
+            Self::IcmpType(_) => DataType::IcmpType,
+            Self::Integer(_) => DataType::Integer,
         }
     }
 
@@ -159,9 +176,11 @@ impl Value {
             Self::NfProto(family) => vec![family.number()],
             Self::Ipv4(address) => address.octets().to_vec(),
             Self::Ipv6(address) => address.octets().to_vec(),
-            Self::Protocol(Protocol(number)) | Self::Icmpv6Type(Icmpv6Type(number)) => vec![*number],
+            Self::Protocol(Protocol(number))
+            | Self::IcmpType(IcmpType(number))
+            | Self::Icmpv6Type(Icmpv6Type(number)) => vec![*number],
             Self::Port(port) => port.to_be_bytes().to_vec(),
-            Self::Mark(mark) => mark.to_ne_bytes().to_vec(),
+            Self::Mark(number) | Self::Integer(number) => number.to_ne_bytes().to_vec(),
             Self::Ifname(name) => {
                 if name.is_empty() || name.len() > IFNAME_MAX || name.contains('\0') {
                     return Err(InvalidObject::Ifname { name: name.clone() });
@@ -184,7 +203,9 @@ impl fmt::Display for Value {
             Self::Protocol(protocol) => write!(f, "{protocol}"),
             Self::Port(port) => write!(f, "{port}"),
             Self::Mark(mark) => write!(f, "0x{mark:08x}"),
+            Self::IcmpType(kind) => write!(f, "{kind}"),
             Self::Icmpv6Type(kind) => write!(f, "{kind}"),
+            Self::Integer(number) => write!(f, "{number}"),
             Self::Ifname(name) => write!(f, "\"{name}\""),
         }
     }
@@ -206,6 +227,7 @@ value_from! {
     Ipv6Addr => Value::Ipv6,
     Protocol => Value::Protocol,
     u16 => Value::Port,
+    IcmpType => Value::IcmpType,
     Icmpv6Type => Value::Icmpv6Type,
     String => Value::Ifname,
 }

@@ -8,7 +8,7 @@ mod scratch;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use netpol_nft::{Chain, Connection, DataType, Element, Family, MapsTo, Protocol, Rule, Ruleset, Set, Table};
+use netpol_nft::{Chain, Connection, DataType, Element, Family, MapsTo, Protocol, Reject, Rule, Ruleset, Set, Table};
 use scratch::in_scratch_namespace;
 
 /// Runs nft; what it prints.
@@ -124,6 +124,14 @@ fn tables_of_one_family_are_listed_likewise() {
                         Family::Ip => Rule::new().ip_saddr_in("peers").accept(),
                         _ => Rule::new().ip6_saddr_in("peers").accept(),
                     },
+                ],
+            );
+            ruleset.chain(
+                Chain::regular("refusals"),
+                [
+                    Rule::new().l4proto(Protocol::UDP).reject(Reject::PortUnreachable),
+                    Rule::new().l4proto(Protocol::SCTP).reject(Reject::AdminProhibited),
+                    Rule::new().l4proto(Protocol::TCP).reject(Reject::TcpReset),
                 ],
             );
             connection.apply(&ruleset.load()).unwrap();

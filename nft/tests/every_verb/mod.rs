@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpol_nft::{
-    AddressRanges, Chain, ChainType, CtDirection, CtState, DataType, Element, Field, Hook, Icmpv6Type, NfProto, Policy,
-    Protocol, Rule, Ruleset, Set, Table, Value, Verdict, priority,
+    AddressRanges, Chain, ChainType, CtDirection, CtState, CtStatus, DataType, Element, Field, Hook, IcmpType,
+    Icmpv6Type, NatFlag, NfProto, Numgen, Policy, Protocol, Reject, Rule, Ruleset, Set, Table, Value, Verdict,
+    priority,
 };
 
 pub(crate) fn nat_chain(name: &str) -> Chain {
@@ -30,7 +31,9 @@ pub(crate) fn ruleset() -> Ruleset {
     );
     ruleset.chain(Chain::regular("pod-a").comment("namespace/pod"), headers());
     ruleset.chain(Chain::regular("pod-b"), sets_and_maps());
-    ruleset.chain(nat_chain("postrouting"), [Rule::new().oifname("eth0").ip_saddr(net("10.0.0.0/8")).masquerade()]);
+    ruleset.chain(Chain::regular("refusals"), refusals());
+    ruleset.chain(Chain::regular("connections"), connections());
+    ruleset.chain(nat_chain("postrouting"), sources());
     ruleset.chain(nat_chain("prerouting"), translations());
     ruleset
 }
@@ -59,6 +62,7 @@ fn sets(ruleset: &mut Ruleset) {
     ruleset.set(Set::new("uplinks", [DataType::Ifname]), [Element::new("lo").comment("own")]);
     ruleset.set(Set::new("marks", [DataType::Mark]), [Element::new(Value::Mark(5))]);
     ruleset.set(Set::new("families", [DataType::NfProto]), [Element::new(Value::NfProto(NfProto::Ipv6))]);
+    ruleset.set(Set::new("pings", [DataType::IcmpType]), [Element::new(IcmpType(0)), Element::new(IcmpType(8))]);
     ruleset.set(Set::new("discovery", [DataType::Icmpv6Type]), [Element::new(Icmpv6Type(135))]);
 }
 
@@ -157,7 +161,56 @@ fn sets_and_maps() -> Vec<Rule> {
         Rule::new().vmap(&[Field::IpSaddr, Field::L4proto, Field::Dport], "flows"),
         Rule::new().icmpv6_type_in("discovery").accept(),
         Rule::new().lookup_not(&[Field::L4proto, Field::Sport], "ports").drop(),
+        Rule::new().icmp_type_in("pings").accept(),
+        Rule::new().l4proto(Protocol::TCP).dport_in([Element::new(80), Element::new(443)]).accept(),
+        Rule::new().l4proto(Protocol::TCP).dport_not_in([Element::new(80).to(90), Element::new(443)]).drop(),
+        Rule::new().ip_saddr_vmap([
+            Element::new(Ipv4Addr::new(10, 0, 0, 1)).verdict(Verdict::Accept),
+            Element::new(Ipv4Addr::new(10, 0, 0, 2)).verdict(Verdict::jump("refusals")),
+        ]),
+        Rule::new().numgen_vmap(Numgen::random(2), [Verdict::goto("refusals"), Verdict::jump("connections")]),
+        Rule::new().numgen_vmap(Numgen { offset: 3, ..Numgen::incremental(2) }, [Verdict::Accept, Verdict::Drop]),
         Rule::new().counter(),
+    ]
+}
+
+fn refusals() -> Vec<Rule> {
+    vec![
+        Rule::new().icmp_type(IcmpType(8)).reject(Reject::PortUnreachable),
+        Rule::new().l4proto(Protocol::ICMP).icmp_type_not(IcmpType(3)).reject(Reject::AdminProhibited),
+        Rule::new().l4proto(Protocol::TCP).dport(80).reject(Reject::TcpReset),
+        Rule::new().l4proto(Protocol::TCP).reject(Reject::TcpReset),
+        Rule::new().ip_saddr(Ipv4Addr::LOCALHOST).reject(Reject::PortUnreachable),
+        Rule::new().ip6_saddr(Ipv6Addr::LOCALHOST).reject(Reject::AdminProhibited),
+        Rule::new().reject(Reject::PortUnreachable),
+    ]
+}
+
+fn connections() -> Vec<Rule> {
+    vec![
+        Rule::new().ct_status(&[CtStatus::Dnat]).accept(),
+        Rule::new().ct_status_not(&[CtStatus::Dnat]).return_(),
+        Rule::new().ct_status(&[CtStatus::Snat, CtStatus::Dnat]).counter(),
+        Rule::new().ct_mark(7).accept(),
+        Rule::new().ct_mark_not(7).set_ct_mark(7),
+        Rule::new().ct_original_ip_daddr(Ipv4Addr::LOCALHOST).accept(),
+        Rule::new().ct_original_ip_saddr_in("peers").accept(),
+        Rule::new().ct_original_ip_daddr_not(net("10.0.0.0/8")).accept(),
+        Rule::new().ct_original_ip6_saddr(Ipv6Addr::LOCALHOST).accept(),
+        Rule::new().ct_original_ip6_daddr_in("peers6").accept(),
+        Rule::new().l4proto(Protocol::TCP).ct_original_proto_dst(80).accept(),
+    ]
+}
+
+fn sources() -> Vec<Rule> {
+    let (v4, v6): (IpAddr, IpAddr) = (Ipv4Addr::new(10, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into());
+    vec![
+        Rule::new().oifname("eth0").ip_saddr(net("10.0.0.0/8")).masquerade(),
+        Rule::new().oifname("eth1").masquerade_with(&[NatFlag::Random]),
+        Rule::new().oifname("eth2").masquerade_with(&[NatFlag::FullyRandom, NatFlag::Persistent]),
+        Rule::new().ip_daddr(Ipv4Addr::new(10, 96, 0, 1)).snat(v4, None),
+        Rule::new().l4proto(Protocol::UDP).snat(v6, Some(8080)),
+        Rule::new().snat_map(NfProto::Ipv4, &[Field::L4proto, Field::Sport], "backends"),
     ]
 }
 
@@ -169,5 +222,8 @@ fn translations() -> Vec<Rule> {
         Rule::new().l4proto(Protocol::UDP).dport(80).dnat(v6, Some(8080)),
         Rule::new().dnat_map(NfProto::Ipv4, &[Field::L4proto, Field::Dport], "backends"),
         Rule::new().l4proto(Protocol::TCP).dnat_map(NfProto::Ipv6, &[Field::Ip6Daddr, Field::Dport], "backends6"),
+        Rule::new().l4proto(Protocol::TCP).dport(90).redirect(9090),
+        Rule::new().l4proto(Protocol::TCP).dport(91).dnat_numgen(Numgen::random(2), [(v4, 8080), (v4, 8081)]),
+        Rule::new().l4proto(Protocol::UDP).dport(92).dnat_numgen(Numgen::incremental(2), [(v6, 8080), (v6, 8081)]),
     ]
 }

@@ -1,41 +1,20 @@
-//! What rules, sets and maps do to real packets.
-
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod loopback;
-mod scratch;
+//! What matches, sets and maps do to real packets.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use loopback::{Receiver, bring_up};
 use netpol_nft::{
     AddressRanges, Chain, ChainType, Connection, CtState, DataType, Element, Field, Hook, NfProto, Policy, Protocol,
     Rule, Ruleset, Set, Table, Transaction, Verdict, priority,
 };
-use scratch::in_scratch_namespace;
 
-fn output() -> Chain {
-    Chain::base("output", ChainType::Filter, Hook::Output, priority::FILTER, Policy::Accept)
-}
-
-/// A table with an output chain of these rules.
-fn with_rules(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
-    let mut ruleset = Ruleset::new(Table::inet("scratch"));
-    ruleset.chain(output(), rules);
-    ruleset
-}
-
-fn apply(connection: &mut Connection, ruleset: &Ruleset) {
-    let mut transaction = Transaction::new(ruleset.table.clone());
-    transaction.destroy_table();
-    connection.apply(&transaction).unwrap();
-    connection.apply(&ruleset.load()).unwrap();
-}
+use crate::loopback::{Receiver, bring_up};
+use crate::scratch::in_scratch_namespace;
+use crate::{apply, with_rules};
 
 #[test]
 fn a_port_is_dropped_and_another_is_not() {
-    in_scratch_namespace("a_port_is_dropped_and_another_is_not", || {
+    in_scratch_namespace("filtering::a_port_is_dropped_and_another_is_not", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let (closed, open) = (Receiver::on("127.0.0.1:2000"), Receiver::on("127.0.0.1:2001"));
@@ -50,7 +29,7 @@ fn a_port_is_dropped_and_another_is_not() {
 
 #[test]
 fn a_match_on_one_family_leaves_the_other_alone() {
-    in_scratch_namespace("a_match_on_one_family_leaves_the_other_alone", || {
+    in_scratch_namespace("filtering::a_match_on_one_family_leaves_the_other_alone", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let (v4, v6) = (Receiver::on("127.0.0.1:2000"), Receiver::on("[::1]:2000"));
@@ -70,7 +49,7 @@ fn a_match_on_one_family_leaves_the_other_alone() {
 
 #[test]
 fn a_concatenated_interval_set_holds_exactly_its_ranges() {
-    in_scratch_namespace("a_concatenated_interval_set_holds_exactly_its_ranges", || {
+    in_scratch_namespace("filtering::a_concatenated_interval_set_holds_exactly_its_ranges", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let mut ruleset =
@@ -95,7 +74,7 @@ fn a_concatenated_interval_set_holds_exactly_its_ranges() {
 
 #[test]
 fn an_interval_set_holds_the_addresses_of_its_ranges() {
-    in_scratch_namespace("an_interval_set_holds_the_addresses_of_its_ranges", || {
+    in_scratch_namespace("filtering::an_interval_set_holds_the_addresses_of_its_ranges", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let receiver = Receiver::on("0.0.0.0:2000");
@@ -125,7 +104,7 @@ fn an_interval_set_holds_the_addresses_of_its_ranges() {
 
 #[test]
 fn a_verdict_map_dispatches_and_changes_while_packets_pass() {
-    in_scratch_namespace("a_verdict_map_dispatches_and_changes_while_packets_pass", || {
+    in_scratch_namespace("filtering::a_verdict_map_dispatches_and_changes_while_packets_pass", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let map = Set::verdict_map("pods", [DataType::Ipv4Addr]);
@@ -149,7 +128,7 @@ fn a_verdict_map_dispatches_and_changes_while_packets_pass() {
 
 #[test]
 fn new_connections_are_dropped_and_replies_pass() {
-    in_scratch_namespace("new_connections_are_dropped_and_replies_pass", || {
+    in_scratch_namespace("filtering::new_connections_are_dropped_and_replies_pass", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let (a, b) = (std::net::UdpSocket::bind("127.0.0.1:2000").unwrap(), Receiver::on("127.0.0.1:2001"));
@@ -168,7 +147,7 @@ fn new_connections_are_dropped_and_replies_pass() {
 
 #[test]
 fn a_destination_is_translated_by_rule_and_by_map() {
-    in_scratch_namespace("a_destination_is_translated_by_rule_and_by_map", || {
+    in_scratch_namespace("filtering::a_destination_is_translated_by_rule_and_by_map", || {
         bring_up();
         let mut connection = Connection::open().unwrap();
         let receiver = Receiver::on("127.0.0.1:2000");
