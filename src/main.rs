@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use netpol_agent::{AgentArgs, ping};
+use netpol_bench::BenchArgs;
 use netpol_enforcer::EnforcerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
 use netpol_harness::target::kind::{KindArgs, Order, serve_kind};
@@ -36,6 +37,7 @@ enum Command {
     Cni(CniArgs),
     Agent(AgentArgs),
     Image(ImageArgs),
+    Bench(BenchArgs),
 }
 
 #[derive(Subcommand)]
@@ -106,6 +108,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             netpol_agent::run(args)
         }
         Command::Image(args) => netpol_image::run(args),
+        Command::Bench(args) => {
+            log("warn,kube_client=off");
+            netpol_bench::run(args)
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each room may depend on. Oracle and enforcer never meet: a shared helper would be a shared bug.
 const EDGES: &[(&str, &[&str])] = &[
-    ("netpol", &["netpol-agent", "netpol-enforcer", "netpol-harness", "netpol-image", "netpol-lab"]),
+    ("netpol", &["netpol-agent", "netpol-bench", "netpol-enforcer", "netpol-harness", "netpol-image", "netpol-lab"]),
     ("netpol-agent", &["netpol-wire"]),
+    ("netpol-bench", &["netpol-enforcer"]),
     ("netpol-containers", &[]),
     ("netpol-enforcer", &["netpol-nft"]),
     ("netpol-harness", &["netpol-oracle", "netpol-wire"]),

@@ -1,0 +1,75 @@
+//! What a change costs from the moment that the enforcer hears of it until the kernel has it.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use netpol_enforcer::apply::Kernel;
+use netpol_enforcer::compile::{OwnNode, Site, compile};
+use netpol_enforcer::world::{Change, Delta, Namespace, Pod, Policy, World};
+use serde_json::{Value, json};
+
+use super::cluster::{NODE, Size, namespace, pod, policy};
+use crate::report::{Report, Target, Unit};
+use crate::samples::Samples;
+
+/// Measures the first transaction and single changes at a tenth of the pods, then at all of them.
+pub(super) fn measure(pods: usize, changes: usize, report: &mut Report) -> anyhow::Result<()> {
+    let small = cluster(Size::of(pods / 10), changes, report)?;
+    let large = cluster(Size::of(pods), changes, report)?;
+    let ratio = large.percentile(50.0).as_secs_f64() / small.percentile(50.0).as_secs_f64();
+    report.add(
+        format!("one change at {pods} pods, to one at {}", pods / 10),
+        ratio,
+        Unit::Ratio,
+        Some(Target::AtMost(1.5)),
+    );
+    Ok(())
+}
+
+/// Gives the samples of all single changes.
+fn cluster(size: Size, changes: usize, report: &mut Report) -> anyhow::Result<Samples> {
+    let mut world = World::default();
+    for index in 0..size.namespaces {
+        world.apply(Change::Namespaces(Delta::Set(Namespace::read(&typed::<ApiNamespace>(namespace(index))?))));
+    }
+    for index in 0..size.pods {
+        world.apply(set_pod(pod(size, index))?);
+    }
+    for index in 0..size.policies {
+        world.apply(Change::Policies(Delta::Set(Policy::read(&typed::<NetworkPolicy>(policy(size, index))?))));
+    }
+    let uplinks = ["eth0", "lo"].map(str::to_owned).into();
+    let site = Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed };
+    let mut kernel = Kernel::open()?;
+    let mut first = Samples::default();
+    first.time(|| kernel.apply(compile(&world, &site)))?;
+    let at = format!("at {} pods and {} policies", size.pods, size.policies);
+    let took = first.percentile(50.0).as_secs_f64() * 1000.0;
+    report.add(format!("first sync {at}"), took, Unit::Milliseconds, Some(Target::AtMost(2000.0)));
+    let (mut added, mut relabelled, mut all) = (Samples::default(), Samples::default(), Samples::default());
+    for change in 0..changes {
+        let mut object = pod(size, size.pods + change);
+        let start = std::time::Instant::now();
+        world.apply(set_pod(object.clone())?);
+        kernel.apply(compile(&world, &site))?;
+        added.push(start.elapsed());
+        object["metadata"]["labels"]["tier"] = json!("other");
+        relabelled.time(|| -> anyhow::Result<()> {
+            world.apply(set_pod(object)?);
+            kernel.apply(compile(&world, &site))?;
+            Ok(())
+        })?;
+        all.push(start.elapsed());
+    }
+    report.durations(&format!("a pod is added {at}"), &added, Some(5.0), Some(20.0));
+    report.durations(&format!("a pod is relabelled {at}"), &relabelled, Some(5.0), Some(20.0));
+    Ok(all)
+}
+
+fn set_pod(object: Value) -> anyhow::Result<Change> {
+    Ok(Change::Pods(Delta::Set(Pod::read(&typed::<ApiPod>(object)?))))
+}
+
+fn typed<T: serde::de::DeserializeOwned>(object: Value) -> anyhow::Result<T> {
+    serde_json::from_value(object).context("reading an object of the measured cluster")
+}
