@@ -14,6 +14,11 @@ impl AttributeWriter {
         self.attribute(kind, |writer| writer.bytes.extend_from_slice(value));
     }
 
+    /// An attribute of 16 bits.
+    pub(crate) fn u16(&mut self, kind: u16, value: u16) {
+        self.bytes(kind, &value.to_be_bytes());
+    }
+
     /// An attribute of 32 bits.
     pub(crate) fn u32(&mut self, kind: u16, value: u32) {
         self.bytes(kind, &value.to_be_bytes());
@@ -68,6 +73,16 @@ impl<'a> AttributeReader<'a> {
     /// The first attribute of a kind.
     pub(crate) fn get(self, kind: u16) -> Option<AttributeReader<'a>> {
         self.iter().find_map(|(found, value)| (found == kind).then_some(value))
+    }
+
+    /// The value as a number of 8 bits.
+    pub(crate) fn u8(self, kind: u16) -> Option<u8> {
+        self.get(kind)?.0.first().copied()
+    }
+
+    /// The value as a number of 16 bits.
+    pub(crate) fn u16(self, kind: u16) -> Option<u16> {
+        Some(u16::from_be_bytes(self.get(kind)?.0.try_into().ok()?))
     }
 
     /// The value as a number of 32 bits.

@@ -120,6 +120,16 @@ pub enum Error {
         /// Why.
         errno: Errno,
     },
+    /// Connection tracking could not be read or changed.
+    #[error(
+        "{doing} failed: {errno}; it needs the kernel's nf_conntrack_netlink (as root: 'modprobe nf_conntrack_netlink')"
+    )]
+    Conntrack {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        errno: Errno,
+    },
     /// The kernel did not answer, or its answers did not fit the socket's queue.
     #[error("nf_tables did not acknowledge the request: what it holds is unknown; list it before going on")]
     Unanswered,

@@ -3,6 +3,7 @@
 //! Values describe what the kernel shall hold: a [`Table`], its [`Chain`]s, [`Set`]s with [`Element`]s, and [`Rule`]s that read
 //! like `nft list`. A [`Transaction`] holds changes, and a [`Connection`] applies them atomically: all or nothing, and
 //! an error that names the operation. [`Ruleset`] is a whole table as a value, with the text that nft would print.
+//! [`conntrack`] lists connections and makes the kernel forget some.
 
 mod action;
 mod address_ranges;
@@ -10,6 +11,7 @@ mod attribute;
 mod batch;
 mod chain;
 mod connection;
+pub mod conntrack;
 mod element;
 mod element_wire;
 mod error;
@@ -17,6 +19,7 @@ mod expression;
 mod field;
 mod list;
 mod lookup;
+mod netfilter_socket;
 mod operation_wire;
 mod protocol;
 mod rule;

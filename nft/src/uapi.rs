@@ -3,6 +3,7 @@
 /// Of a dump: the ruleset changed while it was read. From linux/netlink.h.
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 
+pub(crate) const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 pub(crate) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 pub(crate) const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 pub(crate) const NFNL_MSG_BATCH_END: u16 = 0x11;
@@ -117,4 +118,35 @@ pub(crate) mod udata {
     pub(crate) const HOST_ORDER: u32 = 1;
     /// Of sets.
     pub(crate) const SET_COMMENT: u8 = 7;
+}
+
+/// Messages and attributes of connection tracking, from linux/netfilter/nfnetlink_conntrack.h.
+pub(crate) mod conntrack {
+    pub(crate) const GET: u16 = 1;
+    pub(crate) const DELETE: u16 = 2;
+    pub(crate) const TUPLE_ORIG: u16 = 1;
+    pub(crate) const TUPLE_REPLY: u16 = 2;
+    pub(crate) const STATUS: u16 = 3;
+    pub(crate) const MARK: u16 = 8;
+    pub(crate) const ID: u16 = 12;
+    pub(crate) const ZONE: u16 = 18;
+    pub(crate) const MARK_MASK: u16 = 21;
+    pub(crate) const FILTER: u16 = 25;
+    pub(crate) const TUPLE_IP: u16 = 1;
+    pub(crate) const TUPLE_PROTO: u16 = 2;
+    pub(crate) const IP_V4_SRC: u16 = 1;
+    pub(crate) const IP_V4_DST: u16 = 2;
+    pub(crate) const IP_V6_SRC: u16 = 3;
+    pub(crate) const IP_V6_DST: u16 = 4;
+    pub(crate) const PROTO_NUM: u16 = 1;
+    pub(crate) const PROTO_SRC_PORT: u16 = 2;
+    pub(crate) const PROTO_DST_PORT: u16 = 3;
+    /// Identifier; type and code have the numbers behind it.
+    pub(crate) const PROTO_ICMP_ID: u16 = 4;
+    pub(crate) const PROTO_ICMPV6_ID: u16 = 7;
+    pub(crate) const FILTER_ORIG_FLAGS: u16 = 1;
+    pub(crate) const FILTER_REPLY_FLAGS: u16 = 2;
+    /// Which fields of a tuple a filter compares; not in any public header.
+    pub(crate) const FILTER_IP_SRC: u32 = 1;
+    pub(crate) const FILTER_IP_DST: u32 = 2;
 }

@@ -1,27 +1,15 @@
 //! Packets over the loopback interface of a scratch namespace.
 
+mod bring_up;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
+pub(crate) use bring_up::bring_up;
 use netpol_nft::Errno;
 
 /// Longer than any packet over loopback takes.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Brings the loopback interface up: a new namespace's is down.
-pub(crate) fn bring_up() {
-    let mut request = [0u8; 32];
-    request[0..4].copy_from_slice(&32u32.to_ne_bytes());
-    request[4..6].copy_from_slice(&16u16.to_ne_bytes()); // RTM_NEWLINK
-    request[6..8].copy_from_slice(&0x1u16.to_ne_bytes()); // NLM_F_REQUEST
-    request[20..24].copy_from_slice(&1u32.to_ne_bytes()); // the index of lo
-    request[24..28].copy_from_slice(&1u32.to_ne_bytes()); // IFF_UP
-    request[28..32].copy_from_slice(&1u32.to_ne_bytes()); // of all flags only this one
-    let socket = Socket::new(NETLINK_ROUTE).unwrap();
-    socket.send_to(&request, &NetlinkAddr::new(0, 0), 0).unwrap();
-}
 
 /// A receiver on loopback, with an address of its own.
 pub(crate) struct Receiver(UdpSocket);
