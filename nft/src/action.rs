@@ -18,6 +18,8 @@ pub enum NatFlag {
 }
 
 impl NatFlag {
+    pub(crate) const ALL: [Self; 3] = [Self::Random, Self::FullyRandom, Self::Persistent];
+
     /// NF_NAT_RANGE_….
     pub(crate) fn bit(self) -> u32 {
         match self {

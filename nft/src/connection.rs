@@ -74,6 +74,24 @@ impl Connection {
         }
     }
 
+    /// The connection's netlink port, by which [`Notification`](crate::Notification)s tell our changes from those of others.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub fn port(&self) -> Result<u32, Error> {
+        let mut address = netlink_sys::SocketAddr::new(0, 0);
+        self.netlink
+            .socket
+            .get_address(&mut address)
+            .map_err(|source| Error::Socket { doing: "reading a netlink socket's address", source })?;
+        Ok(address.port_number())
+    }
+
+    /// Sends one request about no table and hands over the attributes of the answer.
+    pub(crate) fn ask(&mut self, kind: u16, each: impl FnMut(AttributeReader<'_>)) -> Result<(), Error> {
+        self.netlink.request(about(kind, Family::Inet), 0, |_| {}, each)
+    }
+
     /// Reads a list: what `each` makes of every answer. Starts again when the ruleset changed meanwhile.
     pub(crate) fn list<T>(
         &mut self,

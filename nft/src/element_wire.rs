@@ -168,7 +168,7 @@ fn decode(mut bytes: &[u8], types: &[DataType]) -> Option<Key> {
     Some(Key(values))
 }
 
-fn read_verdict(verdict: AttributeReader<'_>) -> Option<ElementValue> {
+pub(crate) fn read_verdict(verdict: AttributeReader<'_>) -> Option<ElementValue> {
     let chain = || verdict.text(data::VERDICT_CHAIN);
     Some(ElementValue::Verdict(match verdict.u32(data::VERDICT_CODE)? as i32 {
         0 => Verdict::Drop,

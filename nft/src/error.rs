@@ -58,6 +58,12 @@ pub enum InvalidObject {
         /// The element.
         text: String,
     },
+    /// A rule that was listed and that we could not have written.
+    #[error("the rule has an expression '{expression}' that cannot be written here")]
+    Foreign {
+        /// The kernel's name of the expression.
+        expression: String,
+    },
     /// A key with no fields, or with more than fit the kernel's registers.
     #[error("a concatenation of {bytes} bytes is not possible: expected 1 to 64")]
     Concatenation {

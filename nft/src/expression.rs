@@ -144,6 +144,7 @@ impl ExpressionWriter<'_> {
                     }
                 });
             }
+            Statement::Foreign(name) => return Err(InvalidObject::Foreign { expression: name.clone() }),
             Statement::Verdict(verdict) => self.expression("immediate", |immediate| {
                 immediate.u32(1, VERDICT_REGISTER);
                 immediate.nest(2, |data| write_verdict(data, verdict));

@@ -48,6 +48,28 @@ pub enum Field {
 }
 
 impl Field {
+    pub(crate) const ALL: [Self; 19] = [
+        Self::Iifname,
+        Self::Oifname,
+        Self::Nfproto,
+        Self::L4proto,
+        Self::Mark,
+        Self::IpSaddr,
+        Self::IpDaddr,
+        Self::Ip6Saddr,
+        Self::Ip6Daddr,
+        Self::Sport,
+        Self::Dport,
+        Self::Icmpv6Type,
+        Self::IcmpType,
+        Self::CtMark,
+        Self::CtOriginalIpSaddr,
+        Self::CtOriginalIpDaddr,
+        Self::CtOriginalIp6Saddr,
+        Self::CtOriginalIp6Daddr,
+        Self::CtOriginalProtoDst,
+    ];
+
     /// The type of the field's values.
     pub fn data_type(self) -> DataType {
         match self {
@@ -136,6 +158,8 @@ impl fmt::Display for CtDirection {
 }
 
 impl CtState {
+    pub(crate) const ALL: [Self; 5] = [Self::Invalid, Self::New, Self::Established, Self::Related, Self::Untracked];
+
     /// The kernel's bit of the state.
     pub(crate) fn bit(self) -> u32 {
         match self {
@@ -180,6 +204,9 @@ pub enum CtStatus {
 }
 
 impl CtStatus {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Expected, Self::SeenReply, Self::Assured, Self::Confirmed, Self::Snat, Self::Dnat, Self::Dying];
+
     /// The kernel's bit of the status.
     pub(crate) fn bit(self) -> u32 {
         match self {

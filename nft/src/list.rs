@@ -12,7 +12,7 @@ use crate::uapi::{chain, element, msg, rule, set, table, udata};
 use crate::user_data::read_comment;
 use crate::value::DataType;
 
-/// A rule as the kernel holds it. Its expressions are not decoded; its comment tells whose it is.
+/// A rule as the kernel holds it. Its expressions are decoded only by [`Connection::ruleset`]; its comment tells whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedRule {
     /// The chain that holds it.
@@ -59,7 +59,9 @@ impl Connection {
     /// The named sets and maps of a table whose types we know.
     pub fn sets(&mut self, table: &Table) -> Result<Vec<Set>, Error> {
         let of_table = |request: &mut crate::attribute::AttributeWriter| request.text(set::TABLE, &table.name);
-        self.list(msg::GETSET, table.family, of_table, |answer, sets| sets.extend(read_set(answer)))
+        self.list(msg::GETSET, table.family, of_table, |answer, sets| {
+            sets.extend(read_set(answer).filter(|_| !is_anonymous(answer)));
+        })
     }
 
     /// The elements of a set, in the order of their keys.
@@ -101,11 +103,14 @@ fn read_chain(answer: AttributeReader<'_>) -> Option<Chain> {
     Some(Chain { name: answer.text(chain::NAME)?, base, comment })
 }
 
-fn read_set(answer: AttributeReader<'_>) -> Option<Set> {
+/// Whether a set belongs to a rule alone.
+pub(crate) fn is_anonymous(answer: AttributeReader<'_>) -> bool {
+    answer.u32(set::FLAGS).unwrap_or(0) & set::F_ANONYMOUS != 0
+}
+
+/// Reads a set or map; `None` if we do not know one of its types.
+pub(crate) fn read_set(answer: AttributeReader<'_>) -> Option<Set> {
     let flags = answer.u32(set::FLAGS).unwrap_or(0);
-    if flags & set::F_ANONYMOUS != 0 {
-        return None;
-    }
     let maps_to = match answer.u32(set::DATA_TYPE).filter(|_| flags & set::F_MAP != 0) {
         None => MapsTo::Nothing,
         Some(set::VERDICT) => MapsTo::Verdict,
@@ -124,7 +129,7 @@ fn read_set(answer: AttributeReader<'_>) -> Option<Set> {
 fn read_concatenation(mut id: u32) -> Option<Vec<DataType>> {
     let mut types = Vec::new();
     while id != 0 {
-        types.push(DataType::ALL.into_iter().find(|data_type| data_type.id() == id & 0x3f)?);
+        types.push(DataType::ALL.into_iter().chain([DataType::Integer]).find(|data_type| data_type.id() == id & 0x3f)?);
         id >>= 6;
     }
     types.reverse();

@@ -152,6 +152,15 @@ impl NetfilterSocket {
         self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0).map(|_| ()).map_err(socket)
     }
 
+    /// One datagram, if there is one.
+    pub(crate) fn read_datagram(&mut self) -> io::Result<Option<&[u8]>> {
+        match self.socket.recv(&mut &mut self.buffer[..], 0) {
+            Ok(length) => Ok(Some(&self.buffer[..length.min(self.buffer.len())])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Hands over every message that is there. After an error the rest is still read, lest it be taken for a later answer.
     pub(crate) fn receive(&mut self, mut each: impl FnMut(Answer<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let mut result = Ok(());

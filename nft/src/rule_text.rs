@@ -104,6 +104,7 @@ impl Statement {
                 write!(f, "{} {family} to {} map {map}", kind.name(), key.text(name))
             }
             Self::Reject(reject) => f.write_str(reject.text(family, known.family)),
+            Self::Foreign(name) => write!(f, "<{name}>"),
             Self::Verdict(verdict) => write!(f, "{verdict}"),
         }
     }

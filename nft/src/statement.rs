@@ -17,25 +17,65 @@ use crate::verdict::Verdict;
 /// One match or action of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Statement {
-    CtState { negated: bool, states: BTreeSet<CtState> },
-    CtStatus { negated: bool, statuses: BTreeSet<CtStatus> },
+    CtState {
+        negated: bool,
+        states: BTreeSet<CtState>,
+    },
+    CtStatus {
+        negated: bool,
+        statuses: BTreeSet<CtStatus>,
+    },
     CtDirection(CtDirection),
-    Compare { field: Field, negated: bool, value: Value },
-    Prefix { field: Field, negated: bool, net: IpNet },
-    Range { field: Field, from: Value, to: Value },
-    Lookup { key: LookupKey, negated: bool, set: SetRef },
+    Compare {
+        field: Field,
+        negated: bool,
+        value: Value,
+    },
+    Prefix {
+        field: Field,
+        negated: bool,
+        net: IpNet,
+    },
+    Range {
+        field: Field,
+        from: Value,
+        to: Value,
+    },
+    Lookup {
+        key: LookupKey,
+        negated: bool,
+        set: SetRef,
+    },
     FibSaddrIifMissing,
     Counter,
     SetMark(u32),
     SetCtMark(u32),
     Notrack,
-    Vmap { key: LookupKey, map: SetRef },
-    Masquerade { flags: BTreeSet<NatFlag> },
-    Redirect { port: u16 },
-    Nat { kind: NatKind, address: IpAddr, port: Option<u16> },
-    NatMap { kind: NatKind, family: NfProto, key: LookupKey, map: SetRef },
+    Vmap {
+        key: LookupKey,
+        map: SetRef,
+    },
+    Masquerade {
+        flags: BTreeSet<NatFlag>,
+    },
+    Redirect {
+        port: u16,
+    },
+    Nat {
+        kind: NatKind,
+        address: IpAddr,
+        port: Option<u16>,
+    },
+    NatMap {
+        kind: NatKind,
+        family: NfProto,
+        key: LookupKey,
+        map: SetRef,
+    },
     Reject(Reject),
     Verdict(Verdict),
+    /// An expression of this name that we do not write, or not so.
+    Foreign(String),
 }
 
 impl Statement {
@@ -93,6 +133,25 @@ impl Statement {
         )
     }
 
+    /// The one of several ways to say the same.
+    fn canonical(&self) -> Self {
+        let sorted = |set: &SetRef| match set {
+            SetRef::Named(name) => SetRef::Named(name.clone()),
+            SetRef::Anonymous(elements) => {
+                let mut elements = elements.clone();
+                elements.sort();
+                SetRef::Anonymous(elements)
+            }
+        };
+        match self.clone() {
+            Self::Prefix { field, negated, net } => Self::Prefix { field, negated, net: net.trunc() },
+            Self::Lookup { key, negated, set } => Self::Lookup { key, negated, set: sorted(&set) },
+            Self::Vmap { key, map } => Self::Vmap { key, map: sorted(&map) },
+            Self::NatMap { kind, family, key, map } => Self::NatMap { kind, family, key, map: sorted(&map) },
+            other => other,
+        }
+    }
+
     fn family_is(family: NfProto) -> Self {
         Self::Compare { field: Field::Nfproto, negated: false, value: family.into() }
     }
@@ -147,7 +206,7 @@ pub(crate) fn explicit(statements: &[Statement], family: Family) -> Vec<Statemen
         }
         known_family = statement.known_family().or(known_family);
         known_protocol = statement.known_protocol().or(known_protocol);
-        all.push(statement.clone());
+        all.push(statement.canonical());
     }
     all
 }

@@ -24,6 +24,12 @@ impl Family {
     }
 }
 
+impl Family {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        [Self::Inet, Self::Ip, Self::Ip6].into_iter().find(|family| family.number() == number)
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

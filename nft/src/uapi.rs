@@ -3,6 +3,9 @@
 /// Of a dump: the ruleset changed while it was read. From linux/netlink.h.
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 
+/// The multicast group of nf_tables.
+pub(crate) const NFNLGRP_NFTABLES: u32 = 7;
+
 pub(crate) const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 pub(crate) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 pub(crate) const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
@@ -25,7 +28,14 @@ pub(crate) mod msg {
     pub(crate) const NEWSETELEM: u16 = 12;
     pub(crate) const GETSETELEM: u16 = 13;
     pub(crate) const DELSETELEM: u16 = 14;
+    pub(crate) const NEWGEN: u16 = 15;
     pub(crate) const GETGEN: u16 = 16;
+}
+
+/// Attributes of the ruleset's generation.
+pub(crate) mod generation {
+    pub(crate) const ID: u16 = 1;
+    pub(crate) const PROC_NAME: u16 = 3;
 }
 
 pub(crate) mod table {
