@@ -4,6 +4,7 @@
 //! one answer, with its place.
 
 mod cases;
+mod cells;
 mod convert;
 mod names;
 mod object;

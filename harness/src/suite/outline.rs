@@ -117,10 +117,18 @@ pub(super) struct Expect {
     pub(super) allow: Option<Vec<Value>>,
 }
 
-/// Cells of one pair; all of the suite's probes where it names none.
+/// The cells between some pods; all of the suite's probes where it names none.
 #[derive(Debug, Deserialize)]
-pub(super) struct Pair {
-    pub(super) from: String,
-    pub(super) to: String,
-    pub(super) probes: Option<Vec<String>>,
+pub(super) struct Cells {
+    pub(super) from: OneOrMore,
+    pub(super) to: OneOrMore,
+    pub(super) probes: Option<OneOrMore>,
+}
+
+/// A text, or a list of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "text, or a list of texts")]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{names, object, outline};
+use super::{cells, names, object, outline};
 use crate::decode::Report;
 use crate::plan::placeholder::join;
-use crate::plan::{Action, Case, Cell, Declared, HeldOutcome, LogOutcome, PodRef, Step, Topology, cells};
+use crate::plan::{Action, Case, Cell, Declared, HeldOutcome, LogOutcome, PodRef, Step, Topology};
 use crate::waits;
 
 /// Where the suite names a cell: the index of the step and the place.
@@ -179,42 +179,29 @@ impl Context<'_> {
         }
     }
 
-    fn cells(&mut self, step: usize, pairs: &[Value], path: &str) -> BTreeSet<Cell> {
-        let all: BTreeSet<Cell> = cells(self.case, self.topology).into_iter().collect();
-        let mut found = BTreeSet::new();
-        for (index, pair) in pairs.iter().enumerate() {
+    /// The cells that the entries name. Two entries may overlap only where one of them has a pattern.
+    fn cells(&mut self, step: usize, entries: &[Value], path: &str) -> BTreeSet<Cell> {
+        let mut found: BTreeMap<Cell, bool> = BTreeMap::new();
+        for (index, entry) in entries.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            let Some(pair) = self.report.decode::<outline::Pair>(pair, &path) else { continue };
-            let from = names::pod(&pair.from, &join(&path, "from"), self.topology, self.report);
-            let to = names::pod(&pair.to, &join(&path, "to"), self.topology, self.report);
-            let mut probes = Vec::new();
-            for (number, text) in pair.probes.iter().flatten().enumerate() {
-                let place = format!("{path}.probes[{number}]");
-                let Some(traffic) = names::probe(text, &place, self.report) else { continue };
-                if !self.case.probes.contains_key(&traffic) {
+            let Some(entry) = self.report.decode::<outline::Cells>(entry, &path) else { continue };
+            for named in cells::named(self.case, self.topology, &entry, &path, self.report) {
+                let literal = |patterned: &bool| !patterned && !named.patterned;
+                if found.get(&named.cell).is_some_and(literal) {
+                    let Cell { from, to, traffic } = &named.cell;
                     self.report.add(
-                        &place,
-                        format!("probe {traffic} is not one of this suite's"),
-                        "add it under `probes:`",
+                        &path,
+                        format!("the cell {from} → {to} {traffic} is there twice"),
+                        "remove one of them",
                     );
                 }
-                probes.push(traffic);
-            }
-            if pair.probes.is_none() {
-                probes.extend(self.case.probes.keys().copied());
-            }
-            let (Some(from), Some(to)) = (from, to) else { continue };
-            let pair_cells =
-                probes.iter().map(|traffic| Cell { from: from.clone(), to: to.clone(), traffic: *traffic });
-            for cell in pair_cells.filter(|cell| all.contains(cell)) {
-                if !found.insert(cell.clone()) {
-                    let what = format!("the cell {} → {} {} is there twice", cell.from, cell.to, cell.traffic);
-                    self.report.add(&path, what, "remove one of them");
+                if !named.patterned || named.cell.from != named.cell.to {
+                    self.named.insert((step, named.cell.clone()), path.clone());
                 }
-                self.named.insert((step, cell), path.clone());
+                found.insert(named.cell, named.patterned);
             }
         }
-        found
+        found.into_keys().collect()
     }
 
     fn outcomes<T>(
