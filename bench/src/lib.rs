@@ -4,6 +4,7 @@
 //! else is no bug.
 
 mod enforcer;
+mod lab;
 mod machine;
 mod report;
 mod samples;
@@ -37,6 +38,7 @@ enum Output {
 #[derive(Clone, Debug, Subcommand)]
 enum Room {
     Enforcer(enforcer::Arguments),
+    Lab(lab::Arguments),
 }
 
 /// Measures, and prints the report on stdout; progress goes to stderr. It has to be called before the process has threads.
@@ -46,6 +48,7 @@ enum Room {
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let report = match args.room {
         Room::Enforcer(arguments) => enforcer::measure(&arguments)?,
+        Room::Lab(arguments) => lab::measure(&arguments)?,
     };
     match args.output {
         Output::Text => print!("{}", report.table()),

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::hollow::Hollow;
 use crate::net::addresses::MAX_NODES;
 
 /// Command-line arguments of the embedded cluster.
@@ -19,6 +20,22 @@ pub struct LabArgs {
     /// Id of the run, part of names that others see; random if absent
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
+
+    /// Pods that are API objects only, on nodes and in namespaces of their own, for tests of scale
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(Hollow::MOST)))]
+    pub hollow_pods: u32,
+
+    /// Changes of hollow pods a second
+    #[arg(long, value_name = "RATE", default_value_t = 0)]
+    pub churn: u32,
+
+    /// Serve the API on the host's loopback without TLS; the token is still needed
+    #[arg(long)]
+    pub plain_http: bool,
+
+    /// Serve the endpoint by which tests make the API server misbehave
+    #[arg(long, hide = true)]
+    pub misbehaviour: bool,
 }
 
 /// What to boot.
@@ -30,11 +47,19 @@ pub struct LabOptions {
     pub enforcer: Enforcer,
     /// Id of the run.
     pub run: RunId,
+    /// Pods that are API objects only.
+    pub hollow: Hollow,
+    /// Whether the host's side of the API server speaks plain HTTP.
+    pub plain_http: bool,
+    /// Whether the API server can be told to misbehave.
+    pub misbehaviour: bool,
 }
 
 impl From<LabArgs> for LabOptions {
-    fn from(LabArgs { nodes, enforcer, run }: LabArgs) -> Self {
-        LabOptions { nodes, enforcer, run: run.unwrap_or_else(RunId::random) }
+    fn from(args: LabArgs) -> Self {
+        let LabArgs { nodes, enforcer, run, hollow_pods, churn, plain_http, misbehaviour } = args;
+        let hollow = Hollow { pods: hollow_pods, churn };
+        LabOptions { nodes, enforcer, run: run.unwrap_or_else(RunId::random), hollow, plain_http, misbehaviour }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The cluster, as a list of steps: network, API server, nodes, controllers, kubelets.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::resources::{NAMESPACE, POD};
-use crate::api::{Credentials, Filter, Status, Store, kubeconfig, serve};
+use crate::api::{Credentials, Filter, Listener, Misbehaviour, Status, Store, kubeconfig, serve_misbehaving};
 use crate::cli::{Enforcer, LabOptions};
 use crate::enforcers::Enforcers;
 use crate::kubelet::{Kubelet, Registry};
@@ -37,7 +37,7 @@ pub(crate) async fn run(
     reporter: Reporter,
     started: Instant,
 ) -> anyhow::Result<Infallible> {
-    let LabOptions { nodes: count, enforcer, run } = options;
+    let LabOptions { nodes: count, enforcer, run, hollow, plain_http, misbehaviour } = options;
     let step = |what: &str| reporter.progress(format!("{:>5} ms  {what}", started.elapsed().as_millis()));
 
     let processes = Processes::start().context("cannot start the reaper")?;
@@ -64,13 +64,15 @@ pub(crate) async fn run(
         Credentials::new(&[host.ip(), IpAddr::from(FABRIC_ADDRESS)]).context("cannot make certificates")?;
     let context = format!("netpol-lab-{}", run.as_str());
     let inner_kubeconfig = rundir.private().join("kubeconfig");
-    write_kubeconfig(&inner_kubeconfig, &credentials, fabric_side, &context)?;
+    write_kubeconfig(&inner_kubeconfig, &credentials, &format!("https://{fabric_side}"), &context)?;
     let mut parts = JoinSet::new();
     let (api_store, runtime) = (store.clone(), Arc::new(registry.clone()));
     let credentials = Arc::new(credentials);
     let api_credentials = credentials.clone();
+    let misbehaviour = misbehaviour.then(|| Misbehaviour::new(&store));
+    let listeners = [Listener { socket: listener, tls: !plain_http }, inside.into()];
     parts.spawn(async move {
-        let ended = serve(api_store, runtime, vec![listener, inside], &api_credentials).await;
+        let ended = serve_misbehaving(api_store, runtime, listeners, &api_credentials, misbehaviour).await;
         anyhow!("the API server ended: {ended:?}")
     });
     step("API server");
@@ -89,6 +91,8 @@ pub(crate) async fn run(
         };
         parts.spawn(part("kubelet", Arc::new(kubelet).run()));
     }
+    hollow.create(&store).map_err(refused)?;
+    parts.spawn(part("churn of hollow pods", hollow.run(store.clone())));
     let enforced = enforcer != Enforcer::None;
     parts.spawn(part("node controller", nodes::keep_conditions(store.clone(), nodes.clone(), enforced)));
     let enforcers = Enforcers { enforcer, kubeconfig: inner_kubeconfig, nodes: nodes.clone() };
@@ -105,7 +109,8 @@ pub(crate) async fn run(
         Some(ended) = parts.join_next() => return Err(ended?),
         () = tokio::time::sleep(READY_WITHIN) => return Err(not_ready(&store)),
     }
-    write_kubeconfig(&rundir.kubeconfig(), &credentials, host, &context)?;
+    let scheme = if plain_http { "http" } else { "https" };
+    write_kubeconfig(&rundir.kubeconfig(), &credentials, &format!("{scheme}://{host}"), &context)?;
     step("every node is Ready");
     reporter.send(&Report::Ready { after_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) });
     match parts.join_next().await {
@@ -148,8 +153,8 @@ fn create_namespace(store: &Store, name: &str) -> Result<(), Status> {
 }
 
 /// Writes a kubeconfig that only this user can read: it holds the cluster's token.
-fn write_kubeconfig(path: &Path, credentials: &Credentials, server: SocketAddr, context: &str) -> anyhow::Result<()> {
-    let text = kubeconfig(credentials, &format!("https://{server}"), context);
+fn write_kubeconfig(path: &Path, credentials: &Credentials, server: &str, context: &str) -> anyhow::Result<()> {
+    let text = kubeconfig(credentials, server, context);
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))

@@ -9,6 +9,7 @@ pub mod api;
 mod cli;
 mod cluster;
 mod enforcers;
+pub mod hollow;
 mod init;
 mod kubelet;
 mod lifeline;

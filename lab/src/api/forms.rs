@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::object::Object;
 use super::resources::Kind;
@@ -25,6 +25,11 @@ pub(crate) fn json(kind: &'static Kind, object: &Arc<Object>) -> Bytes {
         None => object.json(),
         Some(_) => served(kind, object.value().clone()).to_string().into(),
     }
+}
+
+/// PartialObjectMetadata of an object.
+pub(crate) fn metadata_of(object: &Value) -> Value {
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
 }
 
 /// A stored object in the form of `kind`.
@@ -66,7 +71,6 @@ fn renamed(kind: &'static Kind, object: Value, into: &'static Kind, direction: i
 mod tests {
     use super::*;
     use crate::api::resources::{EVENTS_EVENT, POD};
-    use serde_json::json;
 
     #[test]
     fn events_come_back_as_they_went_in() {

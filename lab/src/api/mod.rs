@@ -5,6 +5,7 @@
 //! so that `exec` and `log` work.
 
 pub mod kubeconfig;
+pub mod misbehaviour;
 pub mod resources;
 pub mod runtime;
 pub mod selectors;
@@ -20,12 +21,14 @@ mod defaults;
 mod deletion;
 mod discovery;
 mod exec;
+mod feed;
 mod forms;
 mod logs;
 mod media;
 mod metadata;
 mod object;
 mod openapi;
+mod paging;
 mod parameters;
 mod patch;
 mod protobuf;
@@ -37,10 +40,12 @@ mod validate;
 mod write;
 
 pub use kubeconfig::kubeconfig;
+pub(crate) use metadata::now;
+pub use misbehaviour::Misbehaviour;
 pub use object::Object;
 pub use resources::Kind;
 pub use runtime::Runtime;
-pub use server::serve;
+pub use server::{Listener, serve, serve_misbehaving};
 pub use status::Status;
 pub use store::{DeleteOptions, Deletion, From, List, Part, Store};
 pub use tls::Credentials;

@@ -1,5 +1,7 @@
 //! From path and method to what answers them. What is not served is refused by name.
 
+use std::time::Duration;
+
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -7,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
+use super::misbehaviour;
 use super::parameters::Parameters;
 use super::resources::{self, Kind, NAMESPACE, POD};
 use super::server::Server;
@@ -16,6 +19,9 @@ use super::{access, discovery, exec, logs, openapi, read, write};
 
 /// Largest request body, in bytes: as the real server's.
 const BODY_LIMIT: usize = 3 << 20;
+
+/// How long a request's body may take to arrive, as the real server's requests.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// What of the API a path means.
 pub(crate) struct Target<'a> {
@@ -54,6 +60,11 @@ pub(crate) async fn route(server: &Server, request: Request) -> Result<Response,
         ["version"] | ["api"] | ["apis"] | ["api", _] | ["apis", _] | ["apis", _, _] => {
             return discovery::answer(&segments, &parts.headers).ok_or_else(unknown)?;
         }
+        ["metrics", ..] => return Err(Status::no_such_path("the lab's API server has no metrics")),
+        path if path == misbehaviour::PATH => {
+            let Some(misbehaviour) = &server.misbehaviour else { return Err(unknown()) };
+            return misbehaviour::answer(misbehaviour, &parts.method, &read_body(body).await?);
+        }
         _ => {}
     }
     if let ["apis", "authorization.k8s.io", "v1", rest @ ..] = segments.as_slice() {
@@ -61,6 +72,9 @@ pub(crate) async fn route(server: &Server, request: Request) -> Result<Response,
         return access::review(rest, &parts.method, &parts.headers, &body);
     }
     let target = target(&segments).ok_or_else(unknown)?;
+    if let Some(misbehaviour) = &server.misbehaviour {
+        misbehaviour.receive(target.kind.stored()).await?;
+    }
     match (target.name, target.subresource) {
         (Some(_), Some("log")) if *target.kind == *POD => return logs::answer(server, &target, &parameters).await,
         (Some(_), Some("exec")) if *target.kind == *POD => {
@@ -86,7 +100,7 @@ fn dispatch(
     let store = &server.store;
     let headers = &parts.headers;
     match (&parts.method, target.name) {
-        (&Method::GET, None) => read::list_or_watch(store, target, parameters, headers),
+        (&Method::GET, None) => read::list_or_watch(store, target, parameters, headers, server.misbehaviour.as_ref()),
         (&Method::GET, Some(name)) => read::get(store, target, name, parameters, headers),
         (&Method::POST, None) if target.namespace.is_some() || !target.kind.namespaced => {
             Write::new(store, target, parameters, headers, body)?.create()
@@ -106,7 +120,8 @@ fn dispatch(
 
 async fn read_body(body: axum::body::Body) -> Result<Bytes, Status> {
     use http_body_util::LengthLimitError;
-    to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+    let arrival = tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_LIMIT)).await;
+    arrival.map_err(|_| Status::slow_request(BODY_WITHIN.as_secs()))?.map_err(|error| {
         let error: axum::BoxError = error.into_inner();
         if error.is::<LengthLimitError>() {
             Status::too_large(BODY_LIMIT)

@@ -1,6 +1,6 @@
 //! The `Status` object of meta/v1: every refusal of the API server is one, with code, reason, message and causes.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -105,6 +105,14 @@ impl Status {
         Self::of(409, "Conflict", message).about(kind, name)
     }
 
+    /// 409: server-side apply would change fields that others manage.
+    pub(crate) fn apply_conflict(causes: Vec<Cause>) -> Self {
+        let list: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.message, cause.field)).collect();
+        let many = if list.len() == 1 { "" } else { "s" };
+        let message = format!("Apply failed with {} conflict{many}: {}", list.len(), list.join(", "));
+        Self { causes, ..Self::of(409, "Conflict", message) }
+    }
+
     /// 422: the object breaks rules of its kind; all of them are listed.
     pub fn invalid(kind: &'static Kind, name: &str, causes: Vec<Cause>) -> Self {
         let mut list: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
@@ -124,6 +132,32 @@ impl Status {
     /// 400: the request cannot be understood.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::of(400, "BadRequest", message)
+    }
+
+    /// 422: a parameter of a list or a watch does not fit the others.
+    pub fn invalid_options(field: &str, detail: &str) -> Self {
+        let cause = Cause::forbidden(field, detail);
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {}", cause.message);
+        let mut status = Self::of(422, "Invalid", message);
+        status.subject = Some(Box::new(Subject { group: "meta.k8s.io", kind: "ListOptions", name: String::new() }));
+        status.causes = vec![cause];
+        status
+    }
+
+    /// What the server was told to refuse requests with.
+    pub(crate) fn misbehaving(code: u16) -> Self {
+        let reason = match code {
+            429 => "TooManyRequests",
+            503 => "ServiceUnavailable",
+            504 => "Timeout",
+            _ => "InternalError",
+        };
+        Self::of(code, reason, "the server misbehaves, as it was told to")
+    }
+
+    /// 504: the request took too long to arrive.
+    pub fn slow_request(seconds: u64) -> Self {
+        Self::of(504, "Timeout", format!("the request's body did not arrive within {seconds} s"))
     }
 
     /// 401: neither token nor client certificate.
@@ -200,6 +234,11 @@ impl Status {
 impl IntoResponse for Status {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (code, [(header::CONTENT_TYPE, "application/json")], self.to_value().to_string()).into_response()
+        let mut response =
+            (code, [(header::CONTENT_TYPE, "application/json")], self.to_value().to_string()).into_response();
+        if code == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }

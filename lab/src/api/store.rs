@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::metadata;
 use super::object::Object;
+use super::patch::{self, Manager};
 use super::resources::{KINDS, Kind, NAMESPACE};
 use super::status::Status;
 use super::strategy;
@@ -60,6 +61,15 @@ pub enum Part {
     Everything,
 }
 
+/// How a write is meant, beside what it writes. The default is the lab's own writers'.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    /// Everything is checked and nothing stored.
+    pub(crate) dry_run: bool,
+    /// Who is to manage the fields that change.
+    pub(crate) manager: Option<Manager>,
+}
+
 /// Where a watch starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -67,6 +77,8 @@ pub enum From {
     Now,
     /// After this version.
     Version(u64),
+    /// With `Added` for all that was there at this version, and then all that has happened since.
+    StateAt(u64),
 }
 
 impl Default for Store {
@@ -103,6 +115,18 @@ impl Store {
         List { resource_version: state.state.version, items: state.select(kind, filter) }
     }
 
+    /// All objects that matched at an earlier version.
+    ///
+    /// # Errors
+    /// 410 if that is no longer known, 504 if it lies in the future.
+    pub(crate) fn list_at(&self, kind: &'static Kind, filter: &Filter, version: u64) -> Result<List, Status> {
+        let state = self.lock();
+        if version > state.state.version {
+            return Err(Status::future_version(version, state.state.version));
+        }
+        Ok(List { resource_version: version, items: state.select_at(kind, filter, version)? })
+    }
+
     /// Watches the objects that match.
     ///
     /// # Errors
@@ -119,6 +143,7 @@ impl Store {
                 state.table(kind).history.after(version).map(drop)?;
                 (Vec::new(), version)
             }
+            From::StateAt(version) => (state.select_at(kind, &filter, version)?, version),
         };
         drop(state);
         Ok(Watch::new(self.clone(), kind, filter, initial, seen, changed))
@@ -129,10 +154,17 @@ impl Store {
         self.lock().state.version
     }
 
-    pub(crate) fn changes_after(&self, kind: &'static Kind, seen: u64) -> Result<(Vec<Arc<Change>>, u64), Status> {
+    /// The changes of a kind after a version, `most` of them, and the version that a reader has seen with them.
+    pub(crate) fn changes_after(
+        &self,
+        kind: &'static Kind,
+        seen: u64,
+        most: usize,
+    ) -> Result<(Vec<Arc<Change>>, u64), Status> {
         let state = self.lock();
-        let changes = state.table(kind).history.after(seen)?.cloned().collect();
-        Ok((changes, state.state.version))
+        let changes: Vec<Arc<Change>> = state.table(kind).history.after(seen)?.take(most).cloned().collect();
+        let last = changes.last().filter(|_| changes.len() == most).map(|change| change.resource_version);
+        Ok((changes, last.unwrap_or(state.state.version)))
     }
 
     /// Stores a new object; `metadata.name` may be left to `metadata.generateName`.
@@ -141,16 +173,16 @@ impl Store {
     /// 400 or 422 if it is malformed, 404 if its namespace does not exist, 403 if that is being deleted, 409 if the
     /// name is taken.
     pub fn create(&self, kind: &'static Kind, namespace: &str, object: Value) -> Result<Arc<Object>, Status> {
-        self.create_or_try(kind, namespace, object, false)
+        self.create_or_try(kind, namespace, object, &Request::default())
     }
 
-    /// As [`Store::create`]; with `dry_run` everything is checked and nothing stored.
+    /// As [`Store::create`]; as a request means it.
     pub(crate) fn create_or_try(
         &self,
         kind: &'static Kind,
         namespace: &str,
         mut object: Value,
-        dry_run: bool,
+        request: &Request,
     ) -> Result<Arc<Object>, Status> {
         metadata::fit_to_path(kind, namespace, &mut object)?;
         metadata::stamp_new(&mut object, strategy::counts_generations(kind))?;
@@ -167,6 +199,9 @@ impl Store {
             }
         };
         strategy::prepare(kind, &mut object);
+        if let Some(manager) = &request.manager {
+            patch::record(kind, manager, None, &mut object);
+        }
         strategy::check(kind, &object)?;
         if kind.namespaced {
             let home = state.get(NAMESPACE, "", namespace)?;
@@ -179,7 +214,7 @@ impl Store {
         if state.get(kind, namespace, &name).is_ok() {
             return Err(Status::already_exists(kind, &name));
         }
-        if dry_run {
+        if request.dry_run {
             return Ok(Arc::new(Object::new(object, state.state.version)));
         }
         Ok(state.put(kind, None, object))
@@ -217,17 +252,17 @@ impl Store {
         part: Part,
         edit: impl FnOnce(&mut Value) -> Result<(), Status>,
     ) -> Result<Arc<Object>, Status> {
-        self.modify_or_try(kind, namespace, name, part, false, edit)
+        self.modify_or_try(kind, namespace, name, part, &Request::default(), edit)
     }
 
-    /// As [`Store::modify`]; with `dry_run` everything is checked and nothing stored.
+    /// As [`Store::modify`]; as a request means it.
     pub(crate) fn modify_or_try(
         &self,
         kind: &'static Kind,
         namespace: &str,
         name: &str,
         part: Part,
-        dry_run: bool,
+        request: &Request,
         edit: impl FnOnce(&mut Value) -> Result<(), Status>,
     ) -> Result<Arc<Object>, Status> {
         let mut state = self.lock();
@@ -238,6 +273,9 @@ impl Store {
         metadata::keep_owned(kind, present.value(), &mut next)?;
         keep_other_part(kind, part, present.value(), &mut next);
         strategy::prepare(kind, &mut next);
+        if let Some(manager) = &request.manager {
+            patch::record(kind, manager, Some(present.value()), &mut next);
+        }
         match part {
             Part::Spec => strategy::check_update(kind, present.value(), &next)?,
             Part::Status | Part::Everything => strategy::check(kind, &next)?,
@@ -248,7 +286,7 @@ impl Store {
         if strategy::counts_generations(kind) && strategy::is_new_generation(present.value(), &next) {
             next["metadata"]["generation"] = json!(next["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
         }
-        if dry_run {
+        if request.dry_run {
             return Ok(Arc::new(Object::new(next, state.state.version)));
         }
         let object = state.put(kind, Some(present), next);
@@ -283,9 +321,12 @@ fn keep_other_part(kind: &'static Kind, part: Part, present: &Value, next: &mut 
             }
         },
         Part::Status => {
-            let status = next["status"].take();
+            let (status, managers) = (next["status"].take(), next["metadata"]["managedFields"].take());
             *next = present.clone();
             next["status"] = status;
+            if !managers.is_null() {
+                next["metadata"]["managedFields"] = managers;
+            }
         }
     }
 }
@@ -320,6 +361,21 @@ impl Transaction<'_> {
                 .cloned()
                 .collect(),
         }
+    }
+
+    /// As [`Transaction::select`], at an earlier version: the present with every change since undone.
+    fn select_at(&self, kind: &'static Kind, filter: &Filter, version: u64) -> Result<Vec<Arc<Object>>, Status> {
+        let mut then: BTreeMap<(&str, &str), Option<&Arc<Object>>> = BTreeMap::new();
+        for change in self.table(kind).history.after(version)? {
+            then.entry((change.after.namespace(), change.after.name())).or_insert(change.before.as_ref());
+        }
+        let everything = Filter { namespace: filter.namespace.clone(), ..Filter::default() };
+        let mut objects = self.select(kind, &everything);
+        objects.retain(|object| !then.contains_key(&(object.namespace(), object.name())));
+        objects.extend(then.values().copied().flatten().cloned());
+        objects.retain(|object| filter.matches(object));
+        objects.sort_by(|a, b| (a.namespace(), a.name()).cmp(&(b.namespace(), b.name())));
+        Ok(objects)
     }
 
     pub(crate) fn put(&mut self, kind: &'static Kind, before: Option<Arc<Object>>, value: Value) -> Arc<Object> {

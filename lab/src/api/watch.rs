@@ -19,6 +19,9 @@ use super::store::Store;
 /// How many changes of a kind are remembered.
 pub(crate) const HISTORY: usize = 8192;
 
+/// How many changes a watcher takes from the history at once: what one that does not go on keeps alive.
+const AT_ONCE: usize = 64;
+
 /// A change to an object, as a watcher sees it through its selector.
 #[derive(Debug, Clone)]
 pub enum WatchEvent {
@@ -51,6 +54,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether no selector restricts it; a namespace may.
+    pub(crate) fn selects_everything(&self) -> bool {
+        self.labels == LabelSelector::default() && self.fields == FieldSelector::default()
+    }
+
     /// Whether the object is wanted.
     pub fn matches(&self, object: &Object) -> bool {
         let value: &Value = object.value();
@@ -162,10 +170,18 @@ impl Watch {
     /// As [`Watch::next`].
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>, Status> {
         if self.pending.is_empty() {
+            // Before the history is read: a change that comes meanwhile wakes the watch again.
             self.changed.mark_unchanged();
-            let (changes, seen) = self.store.changes_after(self.kind, self.seen)?;
-            self.pending.extend(changes.iter().filter_map(|change| change.seen_through(&self.filter)));
-            self.seen = seen;
+            let filter = &self.filter;
+            // Changes that the filter hides cost nothing to keep, so it goes on to those that it shows.
+            loop {
+                let (changes, seen) = self.store.changes_after(self.kind, self.seen, AT_ONCE)?;
+                self.pending.extend(changes.iter().filter_map(|change| change.seen_through(filter)));
+                self.seen = seen;
+                if changes.len() < AT_ONCE || !self.pending.is_empty() {
+                    break;
+                }
+            }
         }
         Ok(self.pending.pop_front())
     }

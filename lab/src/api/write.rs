@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -10,13 +11,14 @@ use super::decode::{self, Strictness};
 use super::forms;
 use super::media::{self, Form};
 use super::object::Object;
+use super::paging::Page;
 use super::parameters::Parameters;
-use super::patch::Patch;
+use super::patch::{Manager, Patch};
 use super::read;
 use super::resources::NAMESPACE;
 use super::routes::{Target, json, json_with, warn};
 use super::status::Status;
-use super::store::{DeleteOptions, Part, Store};
+use super::store::{DeleteOptions, Part, Request, Store};
 
 /// A request that writes one object: all that its verb has no say in.
 pub(crate) struct Write<'a> {
@@ -27,7 +29,7 @@ pub(crate) struct Write<'a> {
     body: &'a [u8],
     form: Form,
     strictness: Strictness,
-    dry_run: bool,
+    request: Request,
     warnings: Vec<String>,
 }
 
@@ -42,8 +44,10 @@ impl<'a> Write<'a> {
         body: &'a [u8],
     ) -> Result<Self, Status> {
         let (form, strictness) = (media::accepted(headers)?, Strictness::of(parameters)?);
-        let dry_run = parameters.dry_run()?;
-        Ok(Self { store, target, parameters, headers, body, form, strictness, dry_run, warnings: Vec::new() })
+        let subresource = target.subresource.map(str::to_owned);
+        let manager = Some(Manager { name: manager(parameters, headers), subresource });
+        let request = Request { dry_run: parameters.dry_run()?, manager };
+        Ok(Self { store, target, parameters, headers, body, form, strictness, request, warnings: Vec::new() })
     }
 
     /// POST on a collection.
@@ -67,7 +71,11 @@ impl<'a> Write<'a> {
     /// PATCH on an object or its status. An apply patch creates what does not exist.
     pub(crate) fn patch(mut self, name: &str) -> Result<Response, Status> {
         let kind = self.target.kind;
-        let patch = Patch::read(kind, self.headers, self.body, self.parameters)?;
+        let patch = Patch::read(kind, self.headers, self.body, self.parameters, self.target.subresource)?;
+        if let Patch::Apply(_) = patch {
+            // It has written down by itself who manages what.
+            self.request.manager = None;
+        }
         let edited = self.change(name, |write, value| {
             let mut served = forms::served(kind, value.take());
             patch.edit(kind, &mut served)?;
@@ -96,7 +104,7 @@ impl<'a> Write<'a> {
 
     fn store_new(&mut self, object: Value) -> Result<Arc<Object>, Status> {
         let object = self.decode(object)?;
-        self.store.create_or_try(self.target.kind.stored(), self.target.home(), object, self.dry_run)
+        self.store.create_or_try(self.target.kind.stored(), self.target.home(), object, &self.request)
     }
 
     fn change(
@@ -112,8 +120,8 @@ impl<'a> Write<'a> {
                 return Err(Status::no_such_path(format!("{} have no subresource {other}", target.kind.resource())));
             }
         };
-        let (store, dry_run) = (self.store, self.dry_run);
-        store.modify_or_try(target.kind.stored(), target.home(), name, part, dry_run, |value| edit(self, value))
+        let (store, request) = (self.store, self.request.clone());
+        store.modify_or_try(target.kind.stored(), target.home(), name, part, &request, |value| edit(self, value))
     }
 
     fn answer(self, code: StatusCode, object: &Arc<Object>) -> Result<Response, Status> {
@@ -121,6 +129,13 @@ impl<'a> Write<'a> {
         self.warnings.iter().for_each(|text| warn(response.headers_mut(), text));
         Ok(response)
     }
+}
+
+/// `fieldManager`, or what the client calls itself.
+fn manager(parameters: &Parameters, headers: &HeaderMap) -> String {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let agent = agent.split(['/', ' ']).next().filter(|agent| !agent.is_empty()).unwrap_or("unknown");
+    parameters.text("fieldManager").unwrap_or(agent).to_owned()
 }
 
 /// DELETE on an object. The answer is the object while it terminates, and a success `Status` once it is gone.
@@ -166,8 +181,8 @@ pub(crate) fn delete_collection(
             Err(status) => return Err(status),
         }
     }
-    let version = list.resource_version.to_string();
-    Ok(json_with(StatusCode::OK, read::list_bytes(target.kind, &version, deleted.into_iter())))
+    let page = Page::whole(list.resource_version, Vec::new());
+    Ok(json_with(StatusCode::OK, read::list_bytes(target.kind, &page, deleted.into_iter())))
 }
 
 /// The options stand in the body or, some of them, in the query string. What happens to dependents is not an option

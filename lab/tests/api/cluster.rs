@@ -12,7 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use netpol_lab::api::resources::{NAMESPACE, POD};
 use netpol_lab::api::runtime::{ExecRequest, ExecSession, Log, LogLine, LogRequest, RuntimeError, TerminalSize};
-use netpol_lab::api::{Credentials, Part, Runtime, Store, kubeconfig, serve};
+use netpol_lab::api::{Credentials, Listener, Misbehaviour, Part, Runtime, Store, kubeconfig, serve_misbehaving};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::{broadcast, mpsc};
@@ -25,23 +25,41 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) kubeconfig: String,
     pub(crate) kubeconfig_by_certificate: String,
+    pub(crate) misbehaviour: Misbehaviour,
 }
 
 impl Cluster {
     /// Starts one with the namespace `default`.
     pub(crate) async fn start() -> Self {
+        Self::start_with(false, true).await
+    }
+
+    /// Starts one that misbehaves when asked to.
+    pub(crate) async fn misbehaving() -> Self {
+        Self::start_with(true, true).await
+    }
+
+    /// Starts one without TLS.
+    pub(crate) async fn plain() -> Self {
+        Self::start_with(false, false).await
+    }
+
+    async fn start_with(misbehaves: bool, tls: bool) -> Self {
         let store = Store::new();
         store.create(NAMESPACE, "", json!({ "metadata": { "name": "default" } })).unwrap();
         let processes = Arc::new(Processes::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("https://{}", listener.local_addr().unwrap());
+        let url = format!("{}://{}", if tls { "https" } else { "http" }, listener.local_addr().unwrap());
         let credentials = Credentials::new(&[]).unwrap();
         let kubeconfig = kubeconfig(&credentials, &url, "lab");
         let by_certificate = netpol_lab::api::kubeconfig::kubeconfig_with_certificate(&credentials, &url, "lab");
         let (served, runtime) = (store.clone(), Arc::clone(&processes));
-        tokio::spawn(async move { serve(served, runtime, vec![listener], &credentials).await });
+        let misbehaviour = Misbehaviour::new(&store);
+        let switch = misbehaves.then(|| misbehaviour.clone());
+        let listener = Listener { socket: listener, tls };
+        tokio::spawn(async move { serve_misbehaving(served, runtime, [listener], &credentials, switch).await });
         let client = client(&kubeconfig).await;
-        Self { store, processes, client, kubeconfig, kubeconfig_by_certificate: by_certificate }
+        Self { store, processes, client, kubeconfig, kubeconfig_by_certificate: by_certificate, misbehaviour }
     }
 
     /// Creates a pod of one container `main` and gives it the state of a running one, as a kubelet would.
@@ -65,7 +83,9 @@ impl Cluster {
 /// A client of a kubeconfig.
 pub(crate) async fn client(kubeconfig: &str) -> Client {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    // Tests look at refusals, and do not wait for them to pass.
+    config.default_retry = false;
     Client::try_from(config).unwrap()
 }
 

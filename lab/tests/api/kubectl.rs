@@ -124,6 +124,9 @@ async fn apply_label_describe_delete() {
     assert!(String::from_utf8_lossy(&typo.stderr).contains("unknown field \"spec.ingress[0].prots\""), "{typo:?}");
     let wrong = kubectl.run(&apply, &POLICY.replace("port: 80", "port: 0")).await;
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("spec.ingress[0].ports[0].port"), "{wrong:?}");
+    let conflict = kubectl.run(&["apply", "--server-side", "--field-manager=other", "-f", "-"], POLICY).await;
+    let said = String::from_utf8_lossy(&conflict.stderr);
+    assert!(said.contains("conflict with \"kubectl-client-side-apply\"") && said.contains(".spec.ingress"), "{said}");
     let server_side = kubectl.ok(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &changed).await;
     assert!(server_side.contains("serverside-applied"), "{server_side}");
 
@@ -202,4 +205,14 @@ async fn run_patch_wait_create() {
     assert_eq!(kubectl.ok(&["get", "cm", "c", "-o", "jsonpath={.data.k}"], "").await, "v");
     kubectl.ok(&["delete", "pods", "--all"], "").await;
     assert!(kubectl.ok(&["get", "pods", "-o", "name"], "").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(kubectl), ignore = "kubectl is not installed")]
+async fn a_list_of_many_pages_is_whole() {
+    let cluster = Cluster::start().await;
+    let kubectl = Kubectl::new(&cluster, "pages");
+    netpol_lab::hollow::Hollow { pods: 1234, churn: 0 }.create(&cluster.store).unwrap();
+    let pods = kubectl.ok(&["get", "pods", "-A", "--no-headers"], "").await;
+    assert_eq!(pods.lines().filter(|line| line.contains("Running")).count(), 1234);
 }

@@ -3,7 +3,10 @@
 
 mod cluster;
 mod exec_and_logs;
+mod hollow;
 mod kubectl;
+mod lists;
+mod misbehaving;
 mod objects;
 mod raw_http;
 mod watching;

@@ -331,3 +331,32 @@ async fn kinds_that_controllers_and_operators_need() {
     bindings.create(&PostParams::default(), &binding).await.unwrap();
     assert_eq!(bindings.list(&ListParams::default()).await.unwrap().items.len(), 1);
 }
+
+#[tokio::test]
+async fn managers_of_fields_conflict() {
+    let cluster = Cluster::start().await;
+    let policies: Api<NetworkPolicy> = Api::namespaced(cluster.client.clone(), "default");
+    let apply = async |manager: PatchParams, app: &str| {
+        let object = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "p" },
+            "spec": { "podSelector": { "matchLabels": { "app": app } } },
+        });
+        policies.patch("p", &manager, &Patch::Apply(object)).await
+    };
+    apply(PatchParams::apply("one"), "a").await.unwrap();
+    let refused = status(apply(PatchParams::apply("two"), "b").await);
+    assert_eq!((refused.code, refused.reason.as_str()), (409, "Conflict"));
+    let cause = &refused.details.as_ref().unwrap().causes[0];
+    assert_eq!((cause.reason.as_str(), cause.field.as_str()), ("FieldManagerConflict", ".spec.podSelector"));
+    assert!(cause.message.contains("\"one\""), "{}", cause.message);
+    apply(PatchParams::apply("two").force(), "b").await.unwrap();
+
+    let edit = Patch::Merge(json!({ "spec": { "podSelector": { "matchLabels": { "app": "c" } } } }));
+    let editor = PatchParams { field_manager: Some("editor".into()), ..Default::default() };
+    let managers = policies.patch("p", &editor, &edit).await.unwrap().metadata.managed_fields.unwrap();
+    let editor = managers.iter().find(|entry| entry.manager.as_deref() == Some("editor")).unwrap();
+    assert_eq!(editor.operation.as_deref(), Some("Update"));
+    assert_eq!(serde_json::to_value(&editor.fields_v1).unwrap(), json!({ "f:spec": { "f:podSelector": {} } }));
+    assert_eq!(status(apply(PatchParams::apply("two"), "b").await).code, 409, "it is the editor's");
+    assert!(apply(PatchParams::apply("two"), "c").await.is_ok(), "the same value is shared");
+}

@@ -106,8 +106,13 @@ async fn forgotten_versions_are_410() {
     }
     assert_eq!(slow.next().await.unwrap_err().code, 410);
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
-    let gone = maps.watch(&WatchParams::default(), &version.to_string()).await.err().map(|error| error.to_string());
-    assert!(gone.as_ref().is_some_and(|text| text.contains("too old resource version")), "{gone:?}");
+    let mut gone = maps.watch(&WatchParams::default(), &version.to_string()).await.unwrap().boxed();
+    let first = timeout(SOON, gone.try_next()).await.unwrap().unwrap().unwrap();
+    assert!(
+        matches!(&first, WatchEvent::Error(status) if status.code == 410 && status.reason == "Expired"),
+        "{first:?}"
+    );
+    assert!(gone.try_next().await.unwrap().is_none(), "nothing comes after it");
     let list = maps.list(&Default::default()).await.unwrap();
     assert_eq!(list.metadata.resource_version, Some(cluster.store.version().to_string()));
 }
@@ -143,4 +148,35 @@ async fn watchers_in_the_same_process_see_every_change_in_order() {
     }
     assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
     assert_eq!(watch.resource_version(), Some(store.version()));
+}
+
+/// A watcher that takes nothing keeps a few events alive, whatever happens meanwhile, and is told 410 when it goes on.
+#[tokio::test]
+async fn a_watcher_that_does_not_read_is_bounded() {
+    let cluster = Cluster::start().await;
+    cluster.store.create(CONFIG_MAP, "default", json!({ "metadata": { "name": "a" } })).unwrap();
+    let first = cluster.store.get(CONFIG_MAP, "default", "a").unwrap();
+    let mut reading = lines(&cluster.client, MAPS).await;
+    assert_eq!(timeout(SOON, reading.next()).await.unwrap().unwrap()["type"], "ADDED");
+    let value = "x".repeat(4096);
+    // More than the history and what the two ends' sockets take in.
+    for round in 0..20_000 {
+        let change = |map: &mut Value| {
+            map["data"] = json!({ "round": round.to_string(), "value": value });
+            Ok(())
+        };
+        cluster.store.modify(CONFIG_MAP, "default", "a", netpol_lab::api::Part::Spec, change).unwrap();
+        tokio::task::yield_now().await;
+    }
+    // Only this test and nobody's queue holds the first version: the history has forgotten it.
+    assert_eq!(std::sync::Arc::strong_count(&first), 1);
+    let rest = async {
+        while let Some(line) = reading.next().await {
+            if line["type"] == "ERROR" {
+                return line["object"]["code"].as_u64();
+            }
+        }
+        None
+    };
+    assert_eq!(timeout(SOON * 6, rest).await.unwrap(), Some(410));
 }

@@ -1,13 +1,12 @@
-//! Server-side apply, without conflicts: the configuration is merged into the object, and what the same manager
-//! applied before and does not name any more is removed, unless another manager applied it too.
-//!
-//! Where this differs from the real server: ownership is recorded for apply only (not for PUT and the other patches),
-//! and two managers that set the same field never conflict; the last one wins, as if `force` were always set.
+//! Server-side apply: the configuration is merged into the object; what the same manager applied before and does not
+//! name any more is removed, unless another manager has it too; what another manager has set to another value is a
+//! conflict.
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{ATOMIC_MAPS, fields_of, remove_dropped};
+use super::fields::{ATOMIC_MAPS, fields_of, is_empty, remove_dropped};
 use super::lists::{ListType, list_type, same_item};
+use super::managers::{managed_part, put_entries, settle, take_entries};
 use crate::api::metadata::now;
 use crate::api::parameters::Parameters;
 use crate::api::resources::Kind;
@@ -17,13 +16,20 @@ use crate::api::status::Status;
 #[derive(Debug)]
 pub(crate) struct Apply {
     manager: String,
+    subresource: Option<String>,
+    force: bool,
     config: Value,
 }
 
 impl Apply {
     /// # Errors
     /// 400 without `fieldManager`, or with `managedFields` in the configuration.
-    pub(super) fn new(kind: &'static Kind, mut config: Value, parameters: &Parameters) -> Result<Self, Status> {
+    pub(super) fn new(
+        kind: &'static Kind,
+        mut config: Value,
+        parameters: &Parameters,
+        subresource: Option<&str>,
+    ) -> Result<Self, Status> {
         let Some(manager) = parameters.text("fieldManager") else {
             return Err(Status::bad_request(
                 "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
@@ -39,29 +45,25 @@ impl Apply {
         if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.retain(|_, value| !value.is_null());
         }
-        Ok(Self { manager: manager.to_owned(), config })
+        let force = parameters.flag("force");
+        Ok(Self { manager: manager.to_owned(), subresource: subresource.map(str::to_owned), force, config })
     }
 
     /// Merges the configuration into `target`, which may be a new object.
     ///
     /// # Errors
-    /// None so far; conflicts are not computed.
+    /// 409 with a cause for each field that another manager has set to another value.
     pub(crate) fn edit(&self, kind: &'static Kind, target: &mut Value) -> Result<(), Status> {
-        let mut owned = self.config.clone();
-        if let Some(map) = owned.as_object_mut() {
-            map.retain(|key, _| key != "apiVersion" && key != "kind");
-        }
-        if let Some(metadata) = owned.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.retain(|key, _| !matches!(key.as_str(), "name" | "namespace" | "resourceVersion" | "uid"));
-        }
-        let fields = fields_of(kind, &owned);
-
-        let mut entries = match target["metadata"]["managedFields"].take() {
-            Value::Array(entries) => entries,
-            _ => Vec::new(),
+        let fields = fields_of(kind, &managed_part(&self.config));
+        let mut entries = take_entries(target);
+        let is_own = |entry: &Value| {
+            entry["manager"] == self.manager.as_str()
+                && entry["operation"] == "Apply"
+                && entry["subresource"].as_str() == self.subresource.as_deref()
         };
+        let mut others: Vec<&mut Value> = entries.iter_mut().filter(|entry| !is_own(entry)).collect();
+        settle(kind, &fields, &self.config, target, &mut others, self.force)?;
         merge(kind, target, &self.config);
-        let is_own = |entry: &Value| entry["manager"] == self.manager.as_str() && entry["operation"] == "Apply";
         let before = entries.iter().find(|entry| is_own(entry)).map(|entry| entry["fieldsV1"].clone());
         if let Some(before) = &before {
             let others = entries.iter().filter(|entry| !is_own(entry)).map(|entry| &entry["fieldsV1"]);
@@ -75,12 +77,19 @@ impl Apply {
                 entry["fieldsV1"] = fields;
                 entry["time"] = now().into();
             }
-            None => entries.push(json!({
-                "manager": self.manager, "operation": "Apply", "apiVersion": kind.api_version(),
-                "time": now(), "fieldsType": "FieldsV1", "fieldsV1": fields,
-            })),
+            None => {
+                let mut entry = json!({
+                    "manager": self.manager, "operation": "Apply", "apiVersion": kind.api_version(),
+                    "time": now(), "fieldsType": "FieldsV1", "fieldsV1": fields,
+                });
+                if let Some(subresource) = &self.subresource {
+                    entry["subresource"] = subresource.as_str().into();
+                }
+                entries.push(entry);
+            }
         }
-        target["metadata"]["managedFields"] = Value::Array(entries);
+        entries.retain(|entry| !is_empty(&entry["fieldsV1"]));
+        put_entries(target, entries);
         Ok(())
     }
 }
@@ -129,7 +138,51 @@ mod tests {
     use crate::api::resources::{NETWORK_POLICY, POD};
 
     fn apply(kind: &'static Kind, manager: &str, config: Value, target: &mut Value) {
-        Apply { manager: manager.into(), config }.edit(kind, target).unwrap();
+        try_apply(kind, manager, config, target, false).unwrap();
+    }
+
+    fn try_apply(
+        kind: &'static Kind,
+        manager: &str,
+        config: Value,
+        target: &mut Value,
+        force: bool,
+    ) -> Result<(), Status> {
+        Apply { manager: manager.into(), subresource: None, force, config }.edit(kind, target)
+    }
+
+    #[test]
+    fn another_value_is_a_conflict_until_it_is_forced() {
+        let image = |image: &str| json!({ "spec": { "containers": [{ "name": "a", "image": image }] } });
+        let mut pod = json!({ "metadata": {} });
+        apply(POD, "one", image("x"), &mut pod);
+        apply(POD, "two", image("x"), &mut pod);
+        let refused = try_apply(POD, "two", image("y"), &mut pod, false).unwrap_err();
+        assert_eq!((refused.code, refused.causes.len()), (409, 1));
+        assert_eq!(refused.causes[0].field, r#".spec.containers[name="a"].image"#);
+        try_apply(POD, "two", image("y"), &mut pod, true).unwrap();
+        assert_eq!(pod["spec"]["containers"][0]["image"], "y");
+        let refused = try_apply(POD, "one", image("x"), &mut pod, false).unwrap_err();
+        assert!(refused.causes[0].message.contains("\"two\""), "the field is the other's: {refused:?}");
+    }
+
+    #[test]
+    fn who_writes_otherwise_owns_what_changed() {
+        use super::super::managers::{Manager, record};
+        let edit = Manager { name: "editor".into(), subresource: None };
+        let mut policy = json!({ "metadata": {} });
+        apply(NETWORK_POLICY, "one", json!({ "spec": { "ingress": [{}], "egress": [{}] } }), &mut policy);
+        let before = policy.clone();
+        policy["spec"]["ingress"] = json!([{ "ports": [{ "port": 80 }] }]);
+        record(NETWORK_POLICY, &edit, Some(&before), &mut policy);
+        let entries = policy["metadata"]["managedFields"].clone();
+        assert_eq!(entries[0]["fieldsV1"], json!({ "f:spec": { "f:egress": {} } }));
+        assert_eq!(entries[1]["fieldsV1"], json!({ "f:spec": { "f:ingress": {} } }));
+        let back = json!({ "spec": { "ingress": [{}], "egress": [{}] } });
+        assert_eq!(try_apply(NETWORK_POLICY, "one", back, &mut policy.clone(), false).unwrap_err().code, 409);
+        policy["spec"].as_object_mut().unwrap().shift_remove("ingress");
+        record(NETWORK_POLICY, &edit, Some(&before), &mut policy);
+        assert_eq!(policy["metadata"]["managedFields"].as_array().unwrap().len(), 1, "what is gone has no manager");
     }
 
     #[test]

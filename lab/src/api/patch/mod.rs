@@ -3,6 +3,7 @@
 mod apply;
 mod fields;
 mod lists;
+mod managers;
 mod strategic;
 
 use axum::http::HeaderMap;
@@ -14,6 +15,7 @@ use super::resources::Kind;
 use super::status::Status;
 
 pub(crate) use apply::Apply;
+pub(crate) use managers::{Manager, record};
 
 /// A patch that was read and not yet applied.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ impl Patch {
         headers: &HeaderMap,
         body: &[u8],
         parameters: &Parameters,
+        subresource: Option<&str>,
     ) -> Result<Self, Status> {
         match media::content_type(headers) {
             "application/json-patch+json" => {
@@ -46,7 +49,7 @@ impl Patch {
             "application/merge-patch+json" => Ok(Self::Merge(object(media::json(body)?)?)),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic(object(media::json(body)?)?)),
             "application/apply-patch+yaml" => {
-                Ok(Self::Apply(Apply::new(kind, object(media::yaml(body)?)?, parameters)?))
+                Ok(Self::Apply(Apply::new(kind, object(media::yaml(body)?)?, parameters, subresource)?))
             }
             other => {
                 let message =
