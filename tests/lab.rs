@@ -236,7 +236,7 @@ async fn what_the_lab_has_not_is_said_in_the_status() {
         Some((waiting.reason?, waiting.message?))
     };
     create(&pods, &pod("image", json!({"image": "nginx:1.29"}))).await;
-    create(&pods, &pod("probe", json!({"livenessProbe": {"httpGet": {"port": 80}}}))).await;
+    create(&pods, &pod("probe", json!({"livenessProbe": {"grpc": {"port": 80}}}))).await;
     let image = until(&pods, "image", |pod: Option<&Pod>| reason(pod).is_some_and(|r| r.0 == "ErrImagePull")).await;
     assert!(reason(image.as_ref()).is_some_and(|r| r.1.contains("nginx:1.29")));
     let config = |pod: Option<&Pod>| reason(pod).is_some_and(|r| r.0 == "CreateContainerConfigError");
@@ -284,6 +284,35 @@ async fn a_foreign_enforcer_runs_once_per_node_in_its_network() {
         let follow = LogParams { follow: true, ..LogParams::default() };
         let first = pods.log_stream(name, &follow).await.expect("logs").lines().try_next().await.expect("a line");
         assert_eq!(first, Some(expected));
+    }
+}
+
+#[test]
+fn a_foreign_enforcer_that_cannot_stay_is_named_with_its_last_words() {
+    for (command, expected) in [
+        (
+            "command:/nonexistent/enforcer --x",
+            &["the enforcer on worker-", "/nonexistent/enforcer", "cannot be started"][..],
+        ),
+        (
+            "command:sh -c 'echo no such table >&2; exit 7'",
+            &["external-enforcer-worker-", "exit code 7", "no such table"],
+        ),
+    ] {
+        let started = Instant::now();
+        let run = lab_runs::new_run();
+        let mut up = target_up(&run, &["--nodes", "2", "--enforcer", command]);
+        let mut up = up.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        // Its end would end the lab.
+        let _stdin = up.stdin.take();
+        let output = up.wait_with_output().expect("ours");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{command}: {said}");
+        for word in expected {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(started.elapsed() < WITHIN, "it does not wait for a node to become Ready");
+        assert_eq!(lab_runs::directory_of(&run), None);
     }
 }
 

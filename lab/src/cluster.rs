@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use crate::api::resources::{NAMESPACE, POD};
 use crate::api::{Credentials, Filter, Listener, Misbehaviour, Status, Store, kubeconfig, serve_misbehaving};
 use crate::cli::{Enforcer, LabOptions};
-use crate::enforcers::Enforcers;
-use crate::kubelet::{Kubelet, Registry};
+use crate::enforcers::{self, Enforcers};
+use crate::events::Recorder;
+use crate::kubelet::{Kubelet, Registry, ServiceAccount};
 use crate::net::addresses::FABRIC_ADDRESS;
 use crate::net::fabric::Fabric;
 use crate::net::node::NodeNet;
@@ -52,7 +53,7 @@ pub(crate) async fn run(
     step(&format!("network: fabric and {count} nodes"));
 
     let store = Store::new();
-    for name in ["default", "kube-node-lease", "kube-public", crate::enforcers::NAMESPACE] {
+    for name in ["default", "kube-node-lease", "kube-public", enforcers::NAMESPACE] {
         create_namespace(&store, name).map_err(refused)?;
     }
     nodes::register(&store, &nodes).map_err(refused)?;
@@ -77,7 +78,8 @@ pub(crate) async fn run(
     });
     step("API server");
 
-    parts.spawn(part("scheduler", scheduler::run(store.clone())));
+    let recorder = Recorder::start(store.clone(), "default-scheduler");
+    parts.spawn(part("scheduler", scheduler::run(store.clone(), recorder.clone())));
     for node in &nodes {
         let kubelet = Kubelet {
             store: store.clone(),
@@ -88,12 +90,17 @@ pub(crate) async fn run(
             registry: registry.clone(),
             run: run.clone(),
             bin: rundir.bin(),
+            files: rundir.private().join("pods"),
+            account: ServiceAccount { ca: credentials.ca_pem.clone(), token: credentials.token.clone() },
+            api: fabric_side,
+            recorder: recorder.of("kubelet", &node.name),
         };
         parts.spawn(part("kubelet", Arc::new(kubelet).run()));
     }
     hollow.create(&store).map_err(refused)?;
     parts.spawn(part("churn of hollow pods", hollow.run(store.clone())));
     let enforced = enforcer != Enforcer::None;
+    let settling = if matches!(enforcer, Enforcer::Command(_)) { enforcers::SETTLED } else { Duration::ZERO };
     parts.spawn(part("node controller", nodes::keep_conditions(store.clone(), nodes.clone(), enforced)));
     let enforcers = Enforcers { enforcer, kubeconfig: inner_kubeconfig, nodes: nodes.clone() };
     parts.spawn(part("enforcer controller", enforcers.keep(store.clone())));
@@ -103,11 +110,13 @@ pub(crate) async fn run(
             // The sender is in `nodes`.
             let _ = node.ready.subscribe().wait_for(|ready| *ready).await;
         }
+        tokio::time::sleep(settling).await;
     };
     tokio::select! {
         () = all_ready => {}
+        failure = enforcers::failure(store.clone(), registry.clone()) => return Err(anyhow!(failure.map_err(refused)?)),
         Some(ended) = parts.join_next() => return Err(ended?),
-        () = tokio::time::sleep(READY_WITHIN) => return Err(not_ready(&store)),
+        () = tokio::time::sleep(READY_WITHIN) => return Err(not_ready(&store, &registry).await),
     }
     let scheme = if plain_http { "http" } else { "https" };
     write_kubeconfig(&rundir.kubeconfig(), &credentials, &format!("{scheme}://{host}"), &context)?;
@@ -127,20 +136,15 @@ async fn part(name: &'static str, work: impl Future<Output = Result<(), Status>>
 }
 
 /// What is known of enforcers that do not become Ready.
-fn not_ready(store: &Store) -> anyhow::Error {
-    let filter = Filter { namespace: Some(crate::enforcers::NAMESPACE.into()), ..Filter::default() };
-    let states: Vec<String> = store
-        .list(POD, &filter)
-        .items
-        .iter()
-        .filter(|pod| !nodes::is_ready(pod.value()))
-        .map(|pod| {
-            let container = &pod.value()["status"]["containerStatuses"][0];
-            let last = &container["lastState"]["terminated"];
-            let ended = if last.is_object() { format!(", ended before as {last}") } else { String::new() };
-            format!("{}: {}{ended}", pod.name(), container["state"])
-        })
-        .collect();
+async fn not_ready(store: &Store, registry: &Registry) -> anyhow::Error {
+    let filter = Filter { namespace: Some(enforcers::NAMESPACE.into()), ..Filter::default() };
+    let pods = store.list(POD, &filter).items;
+    let mut states = Vec::new();
+    for pod in pods.iter().filter(|pod| !nodes::is_ready(pod.value())) {
+        let state = &pod.value()["status"]["containerStatuses"][0]["state"];
+        let lines = registry.last_lines(enforcers::NAMESPACE, pod.name(), 5).await.join("");
+        states.push(format!("{}: {state}, its last lines:\n{lines}", pod.name()));
+    }
     anyhow!("not every enforcer was Ready within {READY_WITHIN:?}: {}", states.join("; "))
 }
 

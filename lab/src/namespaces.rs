@@ -5,6 +5,7 @@
               promises of the standard library if it is called at the wrong moment, so each says here why it is not"
 )]
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,7 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rustix::process::Pid;
-use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 use tokio::io::unix::AsyncFd;
 
 /// Which side of a fork this process is.
@@ -110,18 +111,72 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Re
     })
 }
 
-/// Lets `command` start in `netns` as the leader of a session of its own, with `terminal` (if any) as its controlling
-/// terminal and every signal at its default.
-pub(crate) fn enter_before_exec(command: &mut Command, netns: &NetNs, terminal: Option<OwnedFd>) {
+/// A tree of files in a mount namespace of its own: it lives as long as a handle to it or a process in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Root {
+    mounts: Arc<File>,
+    path: Arc<CString>,
+}
+
+impl Root {
+    /// Copies the mount namespace of the calling process and lets `mount`, on a thread in the copy, make the tree at
+    /// `path`.
+    pub(crate) fn create(path: CString, mount: impl FnOnce() -> io::Result<()> + Send) -> io::Result<Root> {
+        let mounts = on_own_thread(|| {
+            unshare(UnshareFlags::NEWNS)?;
+            mount()?;
+            File::open("/proc/thread-self/ns/mnt")
+        })?;
+        Ok(Root { mounts: Arc::new(mounts), path: Arc::new(path) })
+    }
+}
+
+/// What a process has besides its network namespace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Confinement {
+    /// The files that it sees; `None`: those of the lab's init.
+    pub(crate) root: Option<Root>,
+    /// Where it starts, as it sees it; empty is `/`.
+    pub(crate) directory: CString,
+    /// Capabilities to take away, one per item.
+    pub(crate) drop_capabilities: Arc<[CapabilitySet]>,
+    /// Whether programs with privileges of their own (setuid) give it none.
+    pub(crate) no_new_privileges: bool,
+}
+
+/// Lets `command` start in `netns`, confined, as the leader of a session of its own, with `terminal` (if any) as its
+/// controlling terminal and every signal at its default.
+pub(crate) fn enter_before_exec(
+    command: &mut Command,
+    netns: &NetNs,
+    confinement: Confinement,
+    terminal: Option<OwnedFd>,
+) {
     let netns = netns.clone();
     // SAFETY: the hook makes system calls only; it allocates nothing and takes no lock, as the code between fork and
     // exec of a process with threads must. The descriptors are owned by the closure and therefore open.
     unsafe {
         command.pre_exec(move || {
             rustix::thread::move_into_link_name_space(netns.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            if let Some(root) = &confinement.root {
+                rustix::thread::move_into_link_name_space(root.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+                rustix::process::chroot(root.path.as_c_str())?;
+            }
+            let directory = if confinement.directory.is_empty() { c"/" } else { confinement.directory.as_c_str() };
+            rustix::process::chdir(directory)?;
             rustix::process::setsid()?;
             if let Some(terminal) = &terminal {
                 rustix::process::ioctl_tiocsctty(terminal)?;
+            }
+            for capability in confinement.drop_capabilities.iter() {
+                match rustix::thread::remove_capability_from_bounding_set(*capability) {
+                    // Younger than the kernel: nobody has it.
+                    Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if confinement.no_new_privileges {
+                rustix::thread::set_no_new_privs(true)?;
             }
             // The Rust runtime ignores SIGPIPE, and what is ignored stays ignored across exec.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);

@@ -59,7 +59,7 @@ fn object(node: &Node) -> Value {
                 {"type": "InternalIP", "address": address},
                 {"type": "Hostname", "address": node.name},
             ],
-            "conditions": [ready_condition(&Value::Null, false)],
+            "conditions": [ready_condition(&Value::Null, false, "")],
             "capacity": {"pods": "250"},
             "allocatable": {"pods": "250"},
             "nodeInfo": {
@@ -86,13 +86,22 @@ fn architecture() -> &'static str {
     }
 }
 
-fn ready_condition(present: &Value, ready: bool) -> Value {
+fn ready_condition(present: &Value, ready: bool, enforcer: &str) -> Value {
     let why = if ready {
-        ("KubeletReady", "the lab's kubelet is ready, and so is what enforces policies, if anything")
+        ("KubeletReady", "the lab's kubelet is ready, and so is what enforces policies, if anything".to_owned())
     } else {
-        ("EnforcerNotReady", "the enforcer of this node is not Ready")
+        ("EnforcerNotReady", format!("the enforcer of this node is not Ready{enforcer}"))
     };
-    serde_json::to_value(condition(present, "Ready", ready, Some((why.0, why.1.to_owned())))).unwrap_or_default()
+    serde_json::to_value(condition(present, "Ready", ready, Some(why))).unwrap_or_default()
+}
+
+/// What a node's condition says of an enforcer that is not Ready.
+fn state_of(pod: &Value) -> String {
+    let container = &pod["status"]["containerStatuses"][0];
+    let waiting = container["state"]["waiting"]["reason"].as_str().unwrap_or("not ready yet");
+    let ended = container["lastState"]["terminated"]["exitCode"].as_i64();
+    let ended = ended.map(|code| format!(", it ended with exit code {code}")).unwrap_or_default();
+    format!(": pod {} is in {waiting}{ended}", pod["metadata"]["name"].as_str().unwrap_or_default())
 }
 
 /// Keeps the Ready condition of every node. With `enforced`, a node is Ready while one of the enforcer pods on it is.
@@ -102,19 +111,19 @@ fn ready_condition(present: &Value, ready: bool) -> Value {
 pub(crate) async fn keep_conditions(store: Store, nodes: Vec<Node>, enforced: bool) -> Result<(), Status> {
     let filter = Filter { namespace: Some(NAMESPACE.into()), ..Filter::default() };
     let mut watch = store.watch(POD, filter.clone(), From::Now)?;
-    let mut published: BTreeMap<String, bool> = BTreeMap::new();
+    let mut published: BTreeMap<String, (bool, String)> = BTreeMap::new();
     loop {
         let pods = store.list(POD, &filter).items;
         for node in &nodes {
-            let serves = |pod: &Value| {
-                pod["spec"]["nodeName"] == node.name.as_str()
-                    && !pod["metadata"]["labels"][LABEL].is_null()
-                    && is_ready(pod)
+            let here = |pod: &Value| {
+                pod["spec"]["nodeName"] == node.name.as_str() && !pod["metadata"]["labels"][LABEL].is_null()
             };
-            let ready = !enforced || pods.iter().any(|pod| serves(pod.value()));
-            if published.insert(node.name.clone(), ready) != Some(ready) {
+            let mut enforcers = pods.iter().map(|pod| pod.value()).filter(|pod| here(pod));
+            let ready = !enforced || enforcers.clone().any(is_ready);
+            let state = enforcers.next().filter(|_| !ready).map(state_of).unwrap_or_default();
+            if published.insert(node.name.clone(), (ready, state.clone())) != Some((ready, state.clone())) {
                 store.modify(NODE, "", &node.name, Part::Status, |object| {
-                    object["status"]["conditions"] = json!([ready_condition(&object["status"], ready)]);
+                    object["status"]["conditions"] = json!([ready_condition(&object["status"], ready, &state)]);
                     Ok(())
                 })?;
                 node.ready.send_replace(ready);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 use tokio::sync::watch;
 
-use crate::namespaces::{NetNs, enter_before_exec};
+use crate::namespaces::{Confinement, NetNs, enter_before_exec};
 
 /// The table of processes that this init has started and that still run.
 #[derive(Debug, Clone)]
@@ -54,8 +54,13 @@ impl Processes {
     }
 
     /// Starts `command` in `netns`. It blocks for about a millisecond.
-    pub(crate) fn spawn(&self, mut command: Command, netns: &NetNs, terminal: Option<OwnedFd>) -> io::Result<Process> {
-        enter_before_exec(&mut command, netns, terminal);
+    pub(crate) fn spawn(
+        &self,
+        (mut command, confinement): (Command, Confinement),
+        netns: &NetNs,
+        terminal: Option<OwnedFd>,
+    ) -> io::Result<Process> {
+        enter_before_exec(&mut command, netns, confinement, terminal);
         // The lock keeps the reaper from meeting the process before the table knows it.
         let mut running = self.lock();
         let child = command.spawn()?;

@@ -1,17 +1,21 @@
-//! One container: what it is doing, and the start of its process.
+//! One container: what it is doing, and the start of its processes.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
+use tokio::sync::watch;
 
 use super::environment::expand;
 use super::image;
 use super::logs::ContainerLog;
+use super::security::Security;
+use crate::namespaces::{Confinement, Root};
 use crate::processes::{Exit, Process};
 
 /// What a container is doing.
@@ -25,6 +29,13 @@ pub(crate) enum State {
     Terminated(Terminated),
 }
 
+impl State {
+    /// Waiting without a message.
+    pub(crate) fn waiting(reason: &'static str) -> State {
+        State::Waiting { reason, message: String::new() }
+    }
+}
+
 /// How a run of a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terminated {
@@ -33,6 +44,36 @@ pub(crate) struct Terminated {
     pub(crate) finished: Timestamp,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+}
+
+impl Terminated {
+    /// A process that ran from `started` until this moment.
+    pub(crate) fn of(exit: Exit, started: Timestamp) -> Terminated {
+        let reason = if exit.code == 0 { "Completed" } else { "Error" };
+        Terminated { exit, started, finished: Timestamp::now(), reason, message: String::new() }
+    }
+}
+
+/// What part a container has in its pod's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Runs to its end before the next one starts.
+    Init,
+    /// An init container that is restarted always: the next one starts once this one has started.
+    Sidecar,
+    /// One of the containers that the pod is for.
+    Main,
+}
+
+/// What may still be started in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Everything.
+    Open,
+    /// The pod is ending: its hooks and exec, but no run of its own.
+    Ending,
+    /// Nothing: what is killed next is the last.
+    Shut,
 }
 
 /// What is recorded of a container.
@@ -45,8 +86,18 @@ pub(crate) struct Record {
     pub(crate) process: Option<Process>,
     pub(crate) log: Option<ContainerLog>,
     pub(crate) previous_log: Option<ContainerLog>,
-    /// The pod is being torn down: nothing may be started any more.
-    pub(crate) closed: bool,
+    pub(crate) gate: Gate,
+    /// Where its processes live; of the last start.
+    pub(crate) within: Arc<Within>,
+}
+
+/// What the processes of one run of a container have around them.
+#[derive(Debug, Default)]
+pub(crate) struct Within {
+    /// Its resolved variables.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// The files that it sees, if they are not just the host's.
+    pub(crate) root: Option<Root>,
 }
 
 /// A container of a pod on this node.
@@ -54,14 +105,16 @@ pub(crate) struct Record {
 pub(crate) struct ContainerRun {
     /// As declared.
     pub(crate) spec: Container,
-    /// Its resolved variables, empty before the pod has an address.
-    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) role: Role,
+    security: Security,
     record: Mutex<Record>,
+    /// Whether it runs and its startup probe, if any, has passed.
+    pub(crate) started: watch::Sender<bool>,
 }
 
 impl ContainerRun {
     /// A container that waits for its start.
-    pub(crate) fn new(spec: Container, variables: BTreeMap<String, String>, state: State) -> ContainerRun {
+    pub(crate) fn new(spec: Container, role: Role, state: State) -> ContainerRun {
         let record = Record {
             state,
             last: None,
@@ -70,9 +123,11 @@ impl ContainerRun {
             process: None,
             log: None,
             previous_log: None,
-            closed: false,
+            gate: Gate::Open,
+            within: Arc::default(),
         };
-        ContainerRun { spec, variables, record: Mutex::new(record) }
+        let security = Security::of(&spec);
+        ContainerRun { spec, role, security, record: Mutex::new(record), started: watch::channel(false).0 }
     }
 
     /// Its record, locked.
@@ -80,32 +135,60 @@ impl ContainerRun {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its place in the pod, as events name it.
+    pub(crate) fn field_path(&self) -> String {
+        let list = if self.role == Role::Main { "containers" } else { "initContainers" };
+        format!("spec.{list}{{{}}}", self.spec.name)
+    }
+
+    /// Records the end of a run.
+    pub(crate) fn conclude(&self, end: Terminated) {
+        self.started.send_replace(false);
+        let mut record = self.record();
+        (record.ready, record.state) = (false, State::Terminated(end));
+    }
+
     /// The container's command with its variables replaced.
-    pub(crate) fn command_line(&self) -> Vec<String> {
+    pub(crate) fn command_line(&self, within: &Within) -> Vec<String> {
         image::command(self.spec.command.as_deref(), self.spec.args.as_deref())
             .iter()
-            .map(|word| expand(word, &self.variables))
+            .map(|word| expand(word, &within.variables))
             .collect()
     }
 
-    /// A command in this container's environment.
-    pub(crate) fn command(&self, line: &[String], surroundings: &Surroundings) -> Command {
+    /// A command in this container, and what confines it.
+    pub(crate) fn command(
+        &self,
+        line: &[String],
+        within: &Within,
+        surroundings: &Surroundings,
+    ) -> io::Result<(Command, Confinement)> {
         let mut command = Command::new(surroundings.find(line.first().map(String::as_str).unwrap_or_default()));
         command.args(line.get(1..).unwrap_or_default());
         command.env_clear();
         command.envs(&surroundings.variables);
-        command.envs(&self.variables);
-        command.current_dir(self.spec.working_dir.as_deref().unwrap_or("/"));
-        command
+        command.envs(&within.variables);
+        let directory = self.spec.working_dir.as_deref().unwrap_or("/");
+        let confinement = Confinement {
+            root: within.root.clone(),
+            directory: CString::new(directory)?,
+            drop_capabilities: self.security.drop_capabilities.clone(),
+            no_new_privileges: self.security.no_new_privileges,
+        };
+        Ok((command, confinement))
     }
 
     /// A command for the container's own process, and the pipe that its output comes through.
-    pub(crate) fn main_command(&self, surroundings: &Surroundings) -> io::Result<(Command, io::PipeReader)> {
-        let mut command = self.command(&self.command_line(), surroundings);
+    pub(crate) fn main_command(
+        &self,
+        within: &Within,
+        surroundings: &Surroundings,
+    ) -> io::Result<(Command, Confinement, io::PipeReader)> {
+        let (mut command, confinement) = self.command(&self.command_line(within), within, surroundings)?;
         // One pipe for both streams keeps their lines in order.
         let (output, input) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-        Ok((command, output))
+        Ok((command, confinement, output))
     }
 }
 
@@ -117,14 +200,17 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// For the pod `name` in the run `run`, with `bin` first in the PATH.
-    pub(crate) fn new(name: &str, run: &str, bin: &Path) -> Surroundings {
+    /// For the pod `name` in the run `run`, with `bin` first in the PATH and `more` variables.
+    pub(crate) fn new(name: &str, run: &str, bin: &Path, more: BTreeMap<String, String>) -> Surroundings {
         let system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
         let path: Vec<PathBuf> = [bin.to_owned()].into_iter().chain(system.map(PathBuf::from)).collect();
         let joined = path.iter().map(|dir| dir.to_string_lossy()).collect::<Vec<_>>().join(":");
-        let variables = [("PATH", joined.as_str()), ("HOSTNAME", name), ("HOME", "/"), ("NETPOL_RUN", run)]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Surroundings { variables: variables.into(), path }
+        let mut variables = more;
+        variables.extend(
+            [("PATH", joined.as_str()), ("HOSTNAME", name), ("HOME", "/"), ("NETPOL_RUN", run)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        Surroundings { variables, path }
     }
 
     /// Finds a program in the PATH of pods. One that is not there is left for exec to refuse by its name.

@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
-use super::container::{ContainerRun, State};
+use super::container::{ContainerRun, Gate, State};
 use super::registry::{Registry, RunningPod};
 use super::terminal::Terminal;
 use crate::api::Runtime;
@@ -75,7 +75,8 @@ fn container<'a>(pod: &'a RunningPod, name: &str) -> Result<&'a ContainerRun, Ru
 fn start(pod: &Arc<RunningPod>, request: &ExecRequest) -> Result<ExecSession, RuntimeError> {
     let run = container(pod, &request.container)?;
     let failed = |error: io::Error| RuntimeError::Start { command: request.command.clone(), detail: error.to_string() };
-    let mut command = run.command(&request.command, &pod.surroundings);
+    let within = run.record().within.clone();
+    let (mut command, confinement) = run.command(&request.command, &within, &pod.surroundings).map_err(failed)?;
     let mut session = Streams::default();
     let mut terminal: Option<OwnedFd> = None;
     if request.tty {
@@ -92,7 +93,7 @@ fn start(pod: &Arc<RunningPod>, request: &ExecRequest) -> Result<ExecSession, Ru
     // The lock makes sure that the pod's end, which kills what runs in it, comes before or after the start.
     let record = run.record();
     match &record.state {
-        State::Running { .. } if !record.closed => {}
+        State::Running { .. } if record.gate != Gate::Shut => {}
         State::Running { .. } => {
             return Err(not_running(
                 &request.namespace,
@@ -109,7 +110,7 @@ fn start(pod: &Arc<RunningPod>, request: &ExecRequest) -> Result<ExecSession, Ru
             return Err(not_running(&request.namespace, &pod.name, &request.container, detail));
         }
     }
-    let process = pod.processes.spawn(command, &pod.netns, terminal).map_err(failed)?;
+    let process = pod.processes.spawn((command, confinement), &pod.netns, terminal).map_err(failed)?;
     pod.sessions().insert(process.pid);
     drop(record);
     Ok(session.into_session(process, pod.clone(), request))

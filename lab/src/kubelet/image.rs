@@ -1,5 +1,14 @@
 //! The lab's one image: this executable, with the host's files around it.
 
+use k8s_openapi::api::core::v1::Pod;
+
+/// The image that a pod declares for one of its containers.
+pub(crate) fn declared(pod: &Pod, container: &str) -> String {
+    let spec = pod.spec.as_ref();
+    let all = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    all.filter(|c| c.name == container).find_map(|c| c.image.clone()).unwrap_or_default()
+}
+
 /// The command that a container runs: the program and its arguments, before `$(VAR)` is replaced.
 pub(crate) fn command(entrypoint: Option<&[String]>, arguments: Option<&[String]>) -> Vec<String> {
     let own = ["netpol".to_owned()];

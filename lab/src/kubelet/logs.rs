@@ -61,6 +61,12 @@ impl ContainerLog {
         self.0.progress.send_modify(|progress| progress.1 = true);
     }
 
+    /// Waits until nothing will be added any more.
+    pub(crate) async fn closed(&self) {
+        // The sender is in the log itself.
+        let _ = self.0.progress.subscribe().wait_for(|(_, closed)| *closed).await;
+    }
+
     /// Reads the pipe that the container writes to, until its last writer is gone.
     pub(crate) async fn fill(self, pipe: OwnedFd) -> std::io::Result<()> {
         use tokio::io::AsyncReadExt;

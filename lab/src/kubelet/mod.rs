@@ -1,19 +1,26 @@
 //! The kubelet of one node: it runs the pods that are bound to the node, each in a task of its own.
 
+mod backoff;
 mod container;
 mod environment;
 mod exec;
+mod execute;
+mod files;
+mod hooks;
 mod image;
 mod logs;
 mod pod;
 mod probe;
 mod registry;
+mod security;
 mod status;
+mod sysctls;
 mod teardown;
 mod terminal;
 mod unsupported;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +32,11 @@ use crate::api::resources::POD;
 use crate::api::selectors::FieldSelector;
 use crate::api::{Filter, From, Object, Status, Store, WatchEvent};
 use crate::cli::RunId;
+use crate::events::Recorder;
 use crate::net::node::NodeNet;
 use crate::processes::Processes;
 
+pub(crate) use files::ServiceAccount;
 pub(crate) use registry::Registry;
 pub(crate) use status::condition;
 
@@ -50,6 +59,14 @@ pub(crate) struct Kubelet {
     pub(crate) run: RunId,
     /// First directory of the PATH.
     pub(crate) bin: PathBuf,
+    /// Where the files of pods are kept.
+    pub(crate) files: PathBuf,
+    /// What pods find at the service account's path.
+    pub(crate) account: ServiceAccount,
+    /// Where pods reach the API server.
+    pub(crate) api: SocketAddr,
+    /// Writes events of this kubelet.
+    pub(crate) recorder: Recorder,
 }
 
 /// What a pod is to do.
@@ -62,7 +79,25 @@ enum Order {
     Kill,
 }
 
+/// What the kubelet tells a pod's task.
+struct Handle {
+    order: watch::Sender<Order>,
+    latest: watch::Sender<Arc<Pod>>,
+}
+
 impl Kubelet {
+    /// The variables by which programs find the API server that they are a pod of.
+    fn in_cluster(&self) -> BTreeMap<String, String> {
+        let (host, port) = (self.api.ip().to_string(), self.api.port().to_string());
+        [
+            ("KUBERNETES_SERVICE_HOST", host),
+            ("KUBERNETES_SERVICE_PORT", port.clone()),
+            ("KUBERNETES_SERVICE_PORT_HTTPS", port),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
     /// Runs the node's pods until the watch fails.
     ///
     /// # Errors
@@ -70,28 +105,33 @@ impl Kubelet {
     pub(crate) async fn run(self: Arc<Self>) -> Result<(), Status> {
         let fields = FieldSelector::parse(POD, &format!("spec.nodeName={}", self.node))?;
         let mut watch = self.store.watch(POD, Filter { fields, ..Filter::default() }, From::Now)?;
-        let mut orders: HashMap<String, watch::Sender<Order>> = HashMap::new();
+        let mut pods: HashMap<String, Handle> = HashMap::new();
         loop {
             let event = watch.next().await?;
             let object = event.object().clone();
             if let WatchEvent::Deleted(_) = event {
-                if let Some(order) = orders.remove(object.uid()) {
-                    order.send_replace(Order::Kill);
+                if let Some(pod) = pods.remove(object.uid()) {
+                    pod.order.send_replace(Order::Kill);
                 }
                 continue;
             }
-            if !orders.contains_key(object.uid()) {
-                match object.parse::<Pod>() {
-                    Ok(pod) => {
-                        let (sender, receiver) = watch::channel(Order::Run);
-                        orders.insert(object.uid().to_owned(), sender);
-                        tokio::spawn(pod::run(self.clone(), pod, receiver));
-                    }
-                    Err(error) => tracing::error!(pod = object.name(), %error, "the kubelet cannot read a pod"),
+            let pod = match object.parse::<Pod>() {
+                Ok(pod) => pod,
+                Err(error) => {
+                    tracing::error!(pod = object.name(), %error, "the kubelet cannot read a pod");
+                    continue;
                 }
+            };
+            if let Some(known) = pods.get(object.uid()) {
+                known.latest.send_replace(Arc::new(pod));
+            } else {
+                let (order, orders) = watch::channel(Order::Run);
+                let (latest, updates) = watch::channel(Arc::new(pod.clone()));
+                pods.insert(object.uid().to_owned(), Handle { order, latest });
+                tokio::spawn(pod::run(self.clone(), pod, updates, orders));
             }
-            if let (Some(grace), Some(order)) = (grace(&object), orders.get(object.uid())) {
-                order.send_replace(Order::Terminate(grace));
+            if let (Some(grace), Some(pod)) = (grace(&object), pods.get(object.uid())) {
+                pod.order.send_replace(Order::Terminate(grace));
             }
         }
     }

@@ -1,14 +1,21 @@
 //! The pods that run, by namespace and name: where exec and logs find their containers.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::container::{ContainerRun, Surroundings};
+use super::container::{ContainerRun, Role, Surroundings};
+use crate::events::{About, Recorder};
 use crate::namespaces::NetNs;
+use crate::net::node::NodeNet;
 use crate::net::pod::PodNet;
 use crate::processes::Processes;
+
+/// How long the last words of a run that has ended are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A pod with its network, from before its first container starts until its last process has ended.
 #[derive(Debug)]
@@ -21,26 +28,24 @@ pub(crate) struct RunningPod {
     /// Its own network; taken out when the pod is torn down. `None` with hostNetwork.
     pub(crate) own: Mutex<Option<PodNet>>,
     pub(crate) host_network: bool,
-    pub(crate) containers: Vec<ContainerRun>,
+    /// Its first address: its own, or with hostNetwork the node's.
+    pub(crate) address: IpAddr,
+    /// The node, from which it is probed.
+    pub(crate) node: Arc<NodeNet>,
+    /// Init containers in their order, then the others.
+    pub(crate) containers: Arc<[ContainerRun]>,
     pub(crate) surroundings: Surroundings,
     pub(crate) processes: Processes,
+    pub(crate) recorder: Recorder,
     /// Every session that was started in it.
-    sessions: Mutex<HashSet<Pid>>,
+    pub(super) sessions: Mutex<HashSet<Pid>>,
 }
 
 impl RunningPod {
-    /// A pod whose network stands and whose containers wait.
-    pub(super) fn new(
-        (namespace, name, uid): (String, String, String),
-        netns: NetNs,
-        own: Option<PodNet>,
-        containers: Vec<ContainerRun>,
-        surroundings: Surroundings,
-        processes: Processes,
-    ) -> RunningPod {
-        let host_network = own.is_none();
-        let (own, sessions) = (Mutex::new(own), Mutex::default());
-        RunningPod { namespace, name, uid, netns, own, host_network, containers, surroundings, processes, sessions }
+    /// What an event about it, or about a container of it, is about.
+    pub(super) fn about(&self, container: Option<usize>) -> About {
+        let field_path = container.map(|index| self.containers[index].field_path()).unwrap_or_default();
+        About { namespace: self.namespace.clone(), name: self.name.clone(), uid: self.uid.clone(), field_path }
     }
 
     /// The sessions that were started, for killing them.
@@ -74,5 +79,22 @@ impl Registry {
     pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<RunningPod>> {
         let key = (namespace.to_owned(), name.to_owned());
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    /// The last lines of what the first container of a pod has written, also before its last restart; the log of that
+    /// run is waited for, for a moment.
+    pub(crate) async fn last_lines(&self, namespace: &str, name: &str, count: usize) -> Vec<String> {
+        let Some(pod) = self.get(namespace, name) else { return Vec::new() };
+        let Some(run) = pod.containers.iter().find(|run| run.role == Role::Main) else { return Vec::new() };
+        let logs = {
+            let record = run.record();
+            [record.previous_log.clone(), record.log.clone()]
+        };
+        if let Some(previous) = &logs[0] {
+            let _ = tokio::time::timeout(LAST_WORDS, previous.closed()).await;
+        }
+        let lines: Vec<_> = logs.into_iter().flatten().flat_map(|log| log.read().0).collect();
+        let first = lines.len().saturating_sub(count);
+        lines[first..].iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect()
     }
 }

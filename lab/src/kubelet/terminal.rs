@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::api::runtime::TerminalSize;
 use crate::namespaces::register;
 
+/// The size until the client says another, which some never do: programs divide by it.
+const USUAL: TerminalSize = TerminalSize { width: 80, height: 24 };
+
 /// The side of the terminal that a screen and keyboard would be on. Its clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Terminal(Arc<AsyncFd<File>>);
@@ -28,7 +31,9 @@ impl Terminal {
         // Asked of the descriptor rather than by path: /dev/pts may be another instance.
         let inner = ioctl_tiocgptpeer(&outer, flags)?;
         rustix::io::ioctl_fionbio(&outer, true)?;
-        Ok((Terminal(Arc::new(register(outer)?)), inner))
+        let terminal = Terminal(Arc::new(register(outer)?));
+        terminal.resize(USUAL)?;
+        Ok((terminal, inner))
     }
 
     /// Tells the program a new size.
