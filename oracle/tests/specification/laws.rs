@@ -2,7 +2,7 @@
 
 use crate::world::{cluster, flow, policies};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use netpol_oracle::{Judgement, Specification};
+use netpol_oracle::{Cluster, Direction, Judgement, Labels, PodName, Reason, Side, Specification};
 use proptest::prelude::*;
 
 const FLOWS: &[&str] = &[
@@ -141,23 +141,60 @@ proptest! {
     }
 
     #[test]
-    fn ipv4_blocks_never_change_a_verdict_of_ipv6(policies in some_policies()) {
+    fn without_the_policies_that_isolate_a_pod_it_is_open_again(policies in some_policies()) {
+        for (line, judgement) in FLOWS.iter().zip(judgements(&policies)) {
+            let Judgement { reason: Reason { egress, ingress, .. }, .. } = judgement;
+            for (direction, side) in [(Direction::Egress, egress), (Direction::Ingress, ingress)] {
+                let Side::Denied(isolating) = side else { continue };
+                let isolates = |policy: &NetworkPolicy| isolating.iter().any(|it| Some(&it.policy.name) == policy.metadata.name.as_ref());
+                let left: Vec<_> = policies.iter().filter(|policy| !isolates(policy)).cloned().collect();
+                let after = Specification::new(&cluster(left)).unwrap().judge(&flow(line)).unwrap().reason;
+                let side = if direction == Direction::Egress { after.egress } else { after.ingress };
+                prop_assert_eq!(side, Side::NotIsolated, "{} {}", line, direction);
+            }
+        }
+    }
+
+    #[test]
+    fn a_relabelled_pod_changes_its_own_flows_alone_and_relabelling_back_restores_them(
+        policies in some_policies(), labels in prop::sample::select(vec!["a", "b", "c"]),
+    ) {
+        let judge = |cluster: &Cluster| {
+            let specification = Specification::new(cluster).unwrap();
+            FLOWS.iter().map(|line| specification.judge(&flow(line)).unwrap()).collect::<Vec<_>>()
+        };
+        let mut cluster = cluster(policies);
+        let before = judge(&cluster);
+        let name = PodName { namespace: "x".to_owned(), name: "a".to_owned() };
+        let old = std::mem::replace(
+            &mut cluster.pods.get_mut(&name).unwrap().labels,
+            Labels::from([("pod".to_owned(), labels.to_owned())]),
+        );
+        for ((line, before), after) in FLOWS.iter().zip(&before).zip(judge(&cluster)) {
+            prop_assert!(line.contains("x/a") || *before == after, "{} {}", line, after.reason);
+        }
+        cluster.pods.get_mut(&name).unwrap().labels = old;
+        prop_assert_eq!(before, judge(&cluster));
+    }
+
+    #[test]
+    fn blocks_of_one_family_never_change_a_verdict_of_the_other(policies in some_policies(), of_v6 in any::<bool>()) {
         let mut without = policies.clone();
-        let v4 = |peer: &k8s_openapi::api::networking::v1::NetworkPolicyPeer| {
-            peer.ip_block.as_ref().is_some_and(|block| !block.cidr.contains(':'))
+        let of_family = |peer: &k8s_openapi::api::networking::v1::NetworkPolicyPeer| {
+            peer.ip_block.as_ref().is_some_and(|block| block.cidr.contains(':') == of_v6)
         };
         for spec in without.iter_mut().filter_map(|policy| policy.spec.as_mut()) {
             // A peer that nobody has stands for the removed one: an empty list would mean anybody.
             let nobody = || serde_yaml::from_str("{podSelector: {matchLabels: {pod: nobody}}}").unwrap();
             let lists = spec.ingress.iter_mut().flatten().filter_map(|rule| rule.from.as_mut());
             lists.chain(spec.egress.iter_mut().flatten().filter_map(|rule| rule.to.as_mut())).flatten().for_each(|peer| {
-                if v4(peer) {
+                if of_family(peer) {
                     *peer = nobody();
                 }
             });
         }
         for (line, (with, without)) in FLOWS.iter().zip(judgements(&policies).iter().zip(judgements(&without))) {
-            if line.ends_with("v6") {
+            if line.ends_with("v6") != of_v6 {
                 prop_assert_eq!(with.allowed, without.allowed);
             }
         }
