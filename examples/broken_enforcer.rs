@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use netpol_enforcer::apply::{Applied, ApplyError, Kernel};
+use netpol_enforcer::apply::{Applied, ApplyError, Desired, Kernel};
 use netpol_enforcer::compile::{Site, chain_name, compile};
 use netpol_enforcer::world::{Direction, Peer, Policy, World};
 use netpol_enforcer::{EnforcerArgs, Stages, run_with};
@@ -46,22 +46,22 @@ enum Mutant {
 }
 
 impl Stages for Mutant {
-    fn compile(&self, world: &World, site: &Site) -> Ruleset {
-        match self {
+    fn compile(&self, world: &World, site: &Site) -> Option<Ruleset> {
+        Some(match self {
             Self::DropsEverything => drops_everything(compile(world, site)),
             Self::IgnoresEgress => compile(&without_egress(world), site),
             Self::ExceptDenies => except_denies(world, compile(world, site)),
             Self::CutsEstablished => cuts_established(compile(world, site)),
             Self::SkipsSameNodeIngress => skips_same_node_ingress(compile(world, site)),
-            Self::ReactsLate => compile(world, site),
-        }
+            Self::ReactsLate => return None,
+        })
     }
 
-    fn apply(&self, kernel: &mut Kernel, ruleset: Ruleset) -> Result<Applied, ApplyError> {
+    fn apply(&self, kernel: &mut Kernel, desired: Desired<'_>) -> Result<Applied, ApplyError> {
         if *self == Self::ReactsLate {
             std::thread::sleep(Duration::from_millis(400));
         }
-        kernel.apply(ruleset)
+        kernel.enforce(desired)
     }
 }
 
@@ -110,7 +110,8 @@ fn denials(policy: &Policy, direction: Direction) -> Vec<Rule> {
         .filter_map(|except| match (except, direction) {
             (ipnet::IpNet::V4(except), Direction::Ingress) => Some(Rule::new().ip_saddr(*except).drop()),
             (ipnet::IpNet::V4(except), Direction::Egress) => Some(Rule::new().ip_daddr(*except).drop()),
-            (ipnet::IpNet::V6(_), _) => None,
+            (ipnet::IpNet::V6(except), Direction::Ingress) => Some(Rule::new().ip6_saddr(*except).drop()),
+            (ipnet::IpNet::V6(except), Direction::Egress) => Some(Rule::new().ip6_daddr(*except).drop()),
         })
         .collect()
 }

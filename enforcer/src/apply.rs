@@ -2,15 +2,36 @@
 
 use std::time::{Duration, Instant};
 
-use netpol_nft::{Connection, Ruleset, Table};
+use netpol_nft::{Connection, Rule, Ruleset, Table, Transaction};
 
-use crate::diff::{Redefined, diff, replacement};
+use crate::compile::{self, Incremental};
+use crate::diff::{Delta, diff, replacement};
 
 /// The kernel's side: the connection to it, and what it holds by our last transaction.
 #[derive(Debug)]
 pub struct Kernel {
     connection: Connection,
-    held: Option<Ruleset>,
+    held: Held,
+}
+
+/// What the kernel is thought to hold.
+#[derive(Debug)]
+enum Held {
+    /// Nobody knows: it has to be asked.
+    Unknown,
+    /// This ruleset.
+    Ruleset(Ruleset),
+    /// What [`Kernel::follow`] last followed.
+    Followed,
+}
+
+/// What the kernel is to hold.
+#[derive(Debug)]
+pub enum Desired<'a> {
+    /// A whole ruleset.
+    Ruleset(Ruleset),
+    /// What this holds, which differs by the delta from what was desired before.
+    Change(&'a Incremental, &'a Delta),
 }
 
 /// What a change came to.
@@ -18,6 +39,8 @@ pub struct Kernel {
 pub struct Applied {
     /// Operations in the transaction; none if the kernel held the ruleset already.
     pub operations: usize,
+    /// What the kernel was found to hold was not what it was thought to.
+    pub repaired: bool,
     /// Whether the whole table was replaced.
     pub replaced: bool,
     /// From the ruleset to the kernel's answer.
@@ -30,12 +53,9 @@ pub enum ApplyError {
     /// No connection to nftables.
     #[error("cannot talk to nftables; the enforcer needs CAP_NET_ADMIN in its network namespace: {0}")]
     Connect(#[source] netpol_nft::Error),
-    /// The tables could not be listed.
-    #[error("cannot list the tables of nftables: {0}")]
+    /// What nftables holds could not be listed.
+    #[error("cannot list what nftables holds: {0}")]
     List(#[source] netpol_nft::Error),
-    /// The ruleset contradicts itself.
-    #[error(transparent)]
-    Redefined(#[from] Redefined),
     /// The transaction was refused, even after the whole table was to be replaced.
     #[error("the kernel refused the transaction of {operations} operations on table {table}: {source}")]
     Refused {
@@ -50,9 +70,9 @@ pub enum ApplyError {
 }
 
 impl Kernel {
-    /// Connects. Nothing is written, and what the kernel holds is not taken for ours until a transaction has replaced it.
+    /// Connects. Nothing is written, and what the kernel holds is asked of it before it is changed.
     pub fn open() -> Result<Self, ApplyError> {
-        Ok(Self { connection: Connection::open().map_err(ApplyError::Connect)?, held: None })
+        Ok(Self { connection: Connection::open().map_err(ApplyError::Connect)?, held: Held::Unknown })
     }
 
     /// The connection, for the self-test.
@@ -66,46 +86,134 @@ impl Kernel {
         Ok(tables.contains(&Table::inet(name)))
     }
 
-    /// Forgets what the kernel is thought to hold: the next ruleset replaces whatever is there.
+    /// Forgets what the kernel is thought to hold: it is asked before the next change.
     pub(crate) fn forget(&mut self) {
-        self.held = None;
+        self.held = Held::Unknown;
     }
 
-    /// Brings the kernel from what it holds to this ruleset, in one transaction. If it refuses the difference, somebody has
-    /// changed the table: all of it is replaced, again in one transaction, so that nothing is open or cut in between.
+    /// Brings the kernel to what is desired.
+    pub fn enforce(&mut self, desired: Desired<'_>) -> Result<Applied, ApplyError> {
+        match desired {
+            Desired::Ruleset(ruleset) => self.apply(ruleset),
+            Desired::Change(compiled, delta) => self.follow(compiled, delta),
+        }
+    }
+
+    /// Brings the kernel from what it holds to this ruleset. If it refuses the difference, somebody has changed the table.
     pub fn apply(&mut self, desired: Ruleset) -> Result<Applied, ApplyError> {
         let start = Instant::now();
-        let mut applied = None;
-        if let Some(held) = &self.held {
-            match diff(held, &desired) {
-                Ok(transaction) if transaction.is_empty() => applied = Some((0, false)),
-                Ok(transaction) => match self.connection.apply(&transaction) {
-                    Ok(()) => applied = Some((transaction.len(), false)),
-                    Err(error) => tracing::error!(%error, "the kernel refused a change; replacing the whole table"),
-                },
-                Err(error) => tracing::warn!(%error, "replacing the whole table"),
+        let delta = match &self.held {
+            Held::Ruleset(held) => diff(held, &desired).ok(),
+            _ => None,
+        };
+        let applied = match delta {
+            Some(delta) => self.change(&desired.table, &delta, || desired.clone(), start)?,
+            None => self.reconcile(&desired, start)?,
+        };
+        self.held = Held::Ruleset(desired);
+        Ok(applied)
+    }
+
+    /// Brings the kernel from what `compiled` held before the delta to what it holds with it.
+    pub fn follow(&mut self, compiled: &Incremental, delta: &Delta) -> Result<Applied, ApplyError> {
+        let start = Instant::now();
+        let applied = match self.held {
+            Held::Followed => self.change(&Table::inet(compile::TABLE), delta, || compiled.ruleset(), start)?,
+            _ => self.reconcile(&compiled.ruleset(), start)?,
+        };
+        self.held = Held::Followed;
+        Ok(applied)
+    }
+
+    /// Writes a difference. If the kernel refuses it, it does not hold what we think: it is asked, and set right.
+    fn change(
+        &mut self,
+        table: &Table,
+        delta: &Delta,
+        whole: impl FnOnce() -> Ruleset,
+        start: Instant,
+    ) -> Result<Applied, ApplyError> {
+        self.held = Held::Unknown;
+        match self.write(table, delta) {
+            Ok(operations) => Ok(Applied { operations, repaired: false, replaced: false, took: start.elapsed() }),
+            Err(error) => {
+                tracing::error!(%error, "the kernel refused a change; comparing what it holds");
+                self.reconcile(&whole(), start).map(|applied| Applied { repaired: true, ..applied })
             }
         }
-        let (operations, replaced) = match applied {
-            Some(applied) => applied,
-            None => {
-                self.held = None;
-                (self.replace(&desired)?, true)
+    }
+
+    /// Asks the kernel what it holds, and writes what is different (P27): all of it if there is no such table.
+    fn reconcile(&mut self, desired: &Ruleset, start: Instant) -> Result<Applied, ApplyError> {
+        self.held = Held::Unknown;
+        if self.has_table(&desired.table.name)? {
+            let held = self.read(&desired.table)?;
+            let written = match diff(&held, desired) {
+                Ok(delta) => self.write(&desired.table, &delta).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match written {
+                Ok(operations) => {
+                    return Ok(Applied { operations, repaired: false, replaced: false, took: start.elapsed() });
+                }
+                // Its base chains go with it, and come at once.
+                Err(error) => tracing::error!(error, "what is there cannot be led over; replacing the whole table"),
             }
-        };
-        self.held = Some(desired);
-        Ok(Applied { operations, replaced, took: start.elapsed() })
+        }
+        let operations = self.replace(desired)?;
+        Ok(Applied { operations, repaired: false, replaced: true, took: start.elapsed() })
+    }
+
+    /// What the kernel holds of a table.
+    fn read(&mut self, table: &Table) -> Result<Ruleset, ApplyError> {
+        let mut held = Ruleset::new(table.clone());
+        for set in self.connection.sets(table).map_err(ApplyError::List)? {
+            let elements = self.connection.elements(table, &set).map_err(ApplyError::List)?;
+            held.set(set, elements);
+        }
+        for chain in self.connection.chains(table).map_err(ApplyError::List)? {
+            held.chain(chain, []);
+        }
+        for rule in self.connection.rules(table).map_err(ApplyError::List)? {
+            if let Some((_, rules)) = held.chains.get_mut(&rule.chain) {
+                // What it does is not known: it equals no rule of ours.
+                rules.push(Rule::new().comment("listed"));
+            }
+        }
+        Ok(held)
     }
 
     /// Replaces the table, whatever it holds, by this ruleset.
     fn replace(&mut self, desired: &Ruleset) -> Result<usize, ApplyError> {
-        let transaction = replacement(desired)?;
+        let table = &desired.table;
+        match self.commit(&replacement(desired)) {
+            Err(ApplyError::Refused { source: netpol_nft::Error::TooLarge { .. }, .. }) => {
+                // What pods depend on comes last: until then they are closed.
+                let closed = compile::closed(desired);
+                let rest = diff(&closed, desired).unwrap_or_else(|error| unreachable!("a part of it differs: {error}"));
+                Ok(self.commit(&replacement(&closed))? + self.write(table, &rest)?)
+            }
+            committed => committed,
+        }
+    }
+
+    /// Writes a difference, in one transaction if the kernel takes as much at once, in several otherwise.
+    fn write(&mut self, table: &Table, delta: &Delta) -> Result<usize, ApplyError> {
+        match self.commit(&delta.transaction(table)) {
+            Err(ApplyError::Refused { source: netpol_nft::Error::TooLarge { limit, .. }, .. }) => {
+                let parts = delta.parts(table, limit);
+                tracing::warn!(limit, transactions = parts.len(), "more than one transaction holds here");
+                parts.iter().map(|part| self.commit(part)).sum()
+            }
+            committed => committed,
+        }
+    }
+
+    fn commit(&mut self, transaction: &Transaction) -> Result<usize, ApplyError> {
         let operations = transaction.len();
-        self.connection.apply(&transaction).map_err(|source| ApplyError::Refused {
-            table: desired.table.clone(),
-            operations,
-            source,
-        })?;
-        Ok(operations)
+        match self.connection.apply(transaction) {
+            Ok(()) => Ok(operations),
+            Err(source) => Err(ApplyError::Refused { table: transaction.table().clone(), operations, source }),
+        }
     }
 }

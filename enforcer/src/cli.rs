@@ -1,6 +1,7 @@
 //! The arguments of `netpol enforcer`.
 
 use crate::api_server::ApiServerArgs;
+use crate::compile::OwnNode;
 
 /// Enforces the NetworkPolicies that concern the pods of one node, by nftables rules in the network namespace that it runs
 /// in. The rules stay when it stops.
@@ -18,7 +19,7 @@ pub struct EnforcerArgs {
     /// Print the ruleset as nft text once the cluster's state is known, and end. Nothing is written.
     #[arg(long)]
     pub dry_run: bool,
-    /// Let pods talk to their own node whatever their egress policies say.
-    #[arg(long)]
-    pub leave_own_node_open: bool,
+    /// Traffic from a pod to its own node, which the specification leaves open.
+    #[arg(long, value_enum, value_name = "VERDICT", default_value_t = OwnNode::Policed)]
+    pub pod_to_own_node: OwnNode,
 }

@@ -7,15 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::{FutureExt, StreamExt};
 
-use crate::apply::Kernel;
+use crate::apply::{Desired, Kernel};
 use crate::cli::EnforcerArgs;
-use crate::compile::{self, OwnNode, Site};
+use crate::compile::{self, Incremental, Site};
+use crate::diff::Delta;
 use crate::health::{self, Health};
 use crate::stages::{Product, Stages};
 use crate::status::{RefusedPolicy, Status};
 use crate::until_stopped::until_stopped;
-use crate::uplinks::{self, Links};
-use crate::world::{Change, Delta, ObjectKey, World};
+use crate::uplinks::{self, Links, Uplinks};
+use crate::world::{self, Change, ObjectKey, World};
 use crate::{selftest, unseen, watch};
 
 /// How long to wait after a transaction that failed before it is tried again unasked.
@@ -35,16 +36,11 @@ pub fn run_with(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<ExitC
 }
 
 async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<ExitCode> {
-    let EnforcerArgs { server, node, health_port, dry_run, leave_own_node_open } = args;
-    let own_node = if leave_own_node_open { OwnNode::Open } else { OwnNode::Policed };
+    let EnforcerArgs { server, node, health_port, dry_run, pod_to_own_node: own_node } = args;
     let health = Health::<Status>::default();
     health.update(|status| {
         status.node = node.clone();
         status.waiting_for = KINDS.into();
-        status.not_supported = vec![
-            "IPv6: all IPv6 traffic of pods is dropped, save neighbour discovery",
-            "named ports: a policy with one is refused",
-        ];
     });
     if !dry_run {
         let address = health::serve(health_port, health.clone())
@@ -57,112 +53,147 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
     let site = Site { node, uplinks: links.borrow_and_update().uplinks.clone(), own_node };
     let mut enforcer = Enforcer::start(site, stages, health, dry_run)?;
     let mut changes = watch::changes(&client);
-    let mut dirty = false;
     loop {
         tokio::select! {
             change = changes.next() => {
-                let change = change.context("the watch of the API server ended")?;
-                dirty |= enforcer.take(change);
+                let mut arrived = vec![change.context("the watch of the API server ended")?];
                 // What else has arrived meanwhile goes into the same transaction.
-                while let Some(Some(change)) = changes.next().now_or_never() {
-                    dirty |= enforcer.take(change);
+                while arrived.len() < LARGEST_BATCH
+                    && let Some(Some(change)) = changes.next().now_or_never()
+                {
+                    arrived.push(change);
                 }
+                enforcer.take(arrived);
             }
             known = links.changed() => {
                 known.context("nobody follows the node's routes any more")?;
-                let uplinks = links.borrow_and_update().uplinks.clone();
-                dirty |= uplinks != enforcer.site.uplinks;
-                enforcer.site.uplinks = uplinks;
-                enforcer.report_unseen(&links.borrow());
+                enforcer.set_uplinks(links.borrow_and_update().uplinks.clone());
             }
-            () = tokio::time::sleep(RETRY_TRANSACTION), if enforcer.failed => dirty = true,
+            () = tokio::time::sleep(RETRY_TRANSACTION), if enforcer.failed => enforcer.program(&Delta::default()),
         }
-        if dirty && enforcer.synced() && dry_run {
-            print!("{}", stages.compile(&enforcer.world, &enforcer.site));
+        if dry_run && let Known::All(compiled) = &enforcer.known {
+            let distorted = stages.compile(compiled.world(), compiled.site());
+            print!("{}", distorted.unwrap_or_else(|| compiled.ruleset()));
             return Ok(ExitCode::SUCCESS);
         }
-        if dirty {
-            enforcer.program();
-            enforcer.report_unseen(&links.borrow());
-            dirty = false;
-        }
+        enforcer.report_unseen(&links.borrow());
     }
 }
 
 /// The kinds whose first list has to arrive before anything is enforced (P28).
 const KINDS: [&str; 3] = ["namespaces", "networkpolicies", "pods"];
 
+/// How many changes go into one transaction at most, so that a flood of them does not keep the first waiting.
+const LARGEST_BATCH: usize = 1000;
+
 struct Enforcer<'a> {
     stages: &'a dyn Stages,
     kernel: Option<Kernel>,
-    world: World,
-    site: Site,
+    known: Known,
     waiting_for: BTreeSet<&'static str>,
-    /// The closed skeleton is ours, to be kept in step with the uplinks until the first lists have arrived.
-    skeleton: bool,
     failed: bool,
     reported: BTreeSet<(ObjectKey, String, i64)>,
     unseen: Vec<String>,
     health: Health<Status>,
 }
 
+/// What is known of the cluster.
+enum Known {
+    /// Not every kind was listed yet.
+    Some {
+        world: World,
+        site: Site,
+        /// The closed skeleton is ours, to be kept in step with the uplinks meanwhile.
+        skeleton: bool,
+    },
+    /// Everything.
+    All(Box<Incremental>),
+}
+
 impl<'a> Enforcer<'a> {
     /// Tests the kernel, and closes the pods' interfaces if nobody has programmed them before (P41). A table that is there
     /// stays as it is until everything is known (P27).
     fn start(site: Site, stages: &'a dyn Stages, health: Health<Status>, dry_run: bool) -> anyhow::Result<Self> {
+        let mut kernel = (!dry_run).then(Kernel::open).transpose()?;
+        let mut skeleton = false;
+        if let Some(kernel) = &mut kernel {
+            selftest::run(kernel.connection())?;
+            skeleton = !kernel.has_table(compile::TABLE)?;
+            health.update(|status| status.self_tested = true);
+        }
         let mut enforcer = Self {
             stages,
-            kernel: None,
-            world: World::default(),
-            site,
+            kernel,
+            known: Known::Some { world: World::default(), site, skeleton },
             waiting_for: KINDS.into(),
-            skeleton: false,
             failed: false,
             reported: BTreeSet::new(),
             unseen: Vec::new(),
             health,
         };
-        if !dry_run {
-            let mut kernel = Kernel::open()?;
-            selftest::run(kernel.connection())?;
-            enforcer.skeleton = !kernel.has_table(compile::TABLE)?;
-            enforcer.kernel = Some(kernel);
-            enforcer.health.update(|status| status.self_tested = true);
-            enforcer.program();
-        }
+        enforcer.program(&Delta::default());
         Ok(enforcer)
     }
 
-    fn synced(&self) -> bool {
-        self.waiting_for.is_empty()
+    /// Takes changes in, and brings the kernel up to date if that makes a difference.
+    fn take(&mut self, changes: Vec<Change>) {
+        for change in &changes {
+            match change {
+                Change::Namespaces(world::Delta::All(_)) => self.waiting_for.remove("namespaces"),
+                Change::Policies(world::Delta::All(_)) => self.waiting_for.remove("networkpolicies"),
+                Change::Pods(world::Delta::All(_)) => self.waiting_for.remove("pods"),
+                _ => false,
+            };
+        }
+        let policies = changes.iter().any(|change| matches!(change, Change::Policies(_)));
+        match &mut self.known {
+            Known::All(compiled) => {
+                let update = compiled.update(changes);
+                if !update.delta.is_empty() || (policies && self.failed) {
+                    self.program(&update.delta);
+                }
+            }
+            Known::Some { world, site, skeleton: _ } => {
+                changes.into_iter().for_each(|change| drop(world.apply(change)));
+                self.health.update(|status| status.waiting_for = self.waiting_for.clone());
+                if self.waiting_for.is_empty() {
+                    let compiled = Incremental::new(std::mem::take(world), site.clone());
+                    self.known = Known::All(Box::new(compiled));
+                    self.program(&Delta::default());
+                }
+            }
+        }
+        if policies {
+            self.report_refused();
+        }
     }
 
-    /// Takes a change into the world; returns whether the ruleset may differ.
-    fn take(&mut self, change: Change) -> bool {
-        let listed = match &change {
-            Change::Namespaces(Delta::All(_)) => Some("namespaces"),
-            Change::Policies(Delta::All(_)) => Some("networkpolicies"),
-            Change::Pods(Delta::All(_)) => Some("pods"),
-            _ => None,
+    fn set_uplinks(&mut self, uplinks: Uplinks) {
+        let delta = match &mut self.known {
+            Known::All(compiled) => compiled.set_uplinks(uplinks),
+            Known::Some { site, .. } => {
+                site.uplinks = uplinks;
+                Delta::default()
+            }
         };
-        let first = listed.is_some_and(|kind| self.waiting_for.remove(kind));
-        let changed = self.world.apply(change);
-        if first {
-            self.health.update(|status| status.waiting_for = self.waiting_for.clone());
+        if !delta.is_empty() || matches!(self.known, Known::Some { .. }) {
+            self.program(&delta);
         }
-        changed || first
     }
 
     /// Brings the kernel up to date: with the world once it is known, with the skeleton until then if that is ours.
-    fn program(&mut self) {
+    fn program(&mut self, delta: &Delta) {
         let Some(kernel) = &mut self.kernel else { return };
-        let synced = self.waiting_for.is_empty();
-        let applied = match (synced, self.skeleton) {
-            (true, _) => self.stages.apply(kernel, self.stages.compile(&self.world, &self.site)),
-            (false, true) => kernel.apply(compile::skeleton(&self.site)),
-            (false, false) => return,
+        let (applied, synced) = match &self.known {
+            Known::All(compiled) => {
+                let distorted = self.stages.compile(compiled.world(), compiled.site());
+                let desired = distorted.map_or_else(|| Desired::Change(compiled, delta), Desired::Ruleset);
+                (self.stages.apply(kernel, desired), true)
+            }
+            Known::Some { site, skeleton: true, .. } => (kernel.apply(compile::skeleton(site)), false),
+            Known::Some { .. } => return,
         };
-        let uplinks = self.site.uplinks.clone();
+        let (world, site) = self.known.parts();
         self.failed = applied.is_err();
         match applied {
             Ok(applied) => {
@@ -170,18 +201,20 @@ impl<'a> Enforcer<'a> {
                     tracing::info!(
                         operations = applied.operations,
                         replaced = applied.replaced,
+                        repaired = applied.repaired,
                         took_us = applied.took.as_micros(),
-                        policies = self.world.policies.len(),
-                        pods = self.world.pods.len(),
+                        policies = world.policies.len(),
+                        pods = world.pods.len(),
                         "{}",
                         if synced { "policies are in force" } else { "pods are closed until the cluster is known" },
                     );
                 }
                 self.health.update(|status| {
                     status.transactions += u64::from(applied.operations > 0);
+                    status.repairs += u64::from(applied.repaired);
                     status.programmed = synced;
                     status.last_error = None;
-                    status.uplinks = uplinks;
+                    status.uplinks = site.uplinks.clone();
                 });
             }
             Err(error) => {
@@ -193,15 +226,15 @@ impl<'a> Enforcer<'a> {
                 });
             }
         }
-        if synced {
-            self.report_refused();
-        }
     }
 
     /// Tells of what this node's rules cannot see, which must not pass for enforced: in the log once, and by not being ready
     /// as long as it is so.
     fn report_unseen(&mut self, links: &Links) {
-        let unseen = unseen::find(&self.world, &self.site.node, links);
+        let unseen = match &self.known {
+            Known::All(compiled) => unseen::find(compiled.local_pods(), links),
+            Known::Some { .. } => unseen::find(std::iter::empty(), links),
+        };
         if unseen != self.unseen {
             unseen.iter().for_each(|what| tracing::error!("{what}"));
             self.health.update(|status| status.unseen = unseen.clone());
@@ -211,7 +244,8 @@ impl<'a> Enforcer<'a> {
 
     /// Tells of policies that are not understood: in the log once per generation, in `/status` as long as they are there.
     fn report_refused(&mut self) {
-        let refused = || self.world.policies.values().filter(|policy| !policy.refused.is_empty());
+        let world = self.known.parts().0;
+        let refused = || world.policies.values().filter(|policy| !policy.refused.is_empty());
         let known: BTreeSet<_> =
             refused().map(|policy| (policy.key.clone(), policy.uid.clone(), policy.generation)).collect();
         for policy in refused() {
@@ -236,5 +270,14 @@ impl<'a> Enforcer<'a> {
                 .collect();
         });
         self.reported = known;
+    }
+}
+
+impl Known {
+    fn parts(&self) -> (&World, &Site) {
+        match self {
+            Self::Some { world, site, .. } => (world, site),
+            Self::All(compiled) => (compiled.world(), compiled.site()),
+        }
     }
 }

@@ -2,21 +2,22 @@
 
 use netpol_nft::Ruleset;
 
-use crate::apply::{Applied, ApplyError, Kernel};
-use crate::compile::{self, Site};
+use crate::apply::{Applied, ApplyError, Desired, Kernel};
+use crate::compile::Site;
 use crate::world::World;
 
 /// What happens between the world and the kernel. The methods that are provided are the enforcer; [`Product`] uses them
 /// as they are.
 pub trait Stages {
-    /// Makes the ruleset of a site.
-    fn compile(&self, world: &World, site: &Site) -> Ruleset {
-        compile::compile(world, site)
+    /// The ruleset of a site, compiled as a whole after every change. None leaves it to
+    /// [`Incremental`](crate::compile::Incremental), as the enforcer does.
+    fn compile(&self, _world: &World, _site: &Site) -> Option<Ruleset> {
+        None
     }
 
-    /// Makes the kernel hold a ruleset.
-    fn apply(&self, kernel: &mut Kernel, ruleset: Ruleset) -> Result<Applied, ApplyError> {
-        kernel.apply(ruleset)
+    /// Makes the kernel hold what is desired.
+    fn apply(&self, kernel: &mut Kernel, desired: Desired<'_>) -> Result<Applied, ApplyError> {
+        kernel.enforce(desired)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Status {
     pub programmed: bool,
     /// Committed transactions.
     pub transactions: u64,
+    /// How often the kernel did not hold what it was thought to.
+    pub repairs: u64,
     /// Transactions that the kernel refused.
     pub failures: u64,
     /// Why the last one was refused; none after one that was committed.
@@ -29,8 +31,6 @@ pub struct Status {
     pub unseen: Vec<String>,
     /// Policies that close the pods that they select, with the reasons.
     pub refused: Vec<RefusedPolicy>,
-    /// What this version does not enforce, and closes instead.
-    pub not_supported: Vec<&'static str>,
 }
 
 /// A policy that could not be understood.

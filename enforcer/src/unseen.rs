@@ -1,10 +1,10 @@
 //! Traffic of pods that does not pass the hooks at which it is judged.
 
 use crate::uplinks::Links;
-use crate::world::World;
+use crate::world::Pod;
 
 /// What of the node's pods cannot be policed, each with what to do about it; empty on a node as it should be.
-pub(crate) fn find(world: &World, node: &str, links: &Links) -> Vec<String> {
+pub(crate) fn find<'a>(own: impl IntoIterator<Item = &'a Pod>, links: &Links) -> Vec<String> {
     let mut found = Vec::new();
     if links.ipvs {
         // P42: pods' Service traffic then leaves by the output hook, where the node's own does.
@@ -14,8 +14,7 @@ pub(crate) fn find(world: &World, node: &str, links: &Links) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let own = world.pods.values().filter(|pod| pod.is_selectable() && !pod.terminating);
-    let bridged = own.filter(|pod| pod.node.as_deref() == Some(node)).find_map(|pod| {
+    let bridged = own.into_iter().filter(|pod| !pod.terminating).find_map(|pod| {
         pod.addresses.iter().find_map(|address| links.bridged(*address).map(|link| (pod, address, link)))
     });
     if let Some((pod, address, link)) = bridged {

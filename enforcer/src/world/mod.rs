@@ -5,10 +5,10 @@ pub mod policies;
 mod rules;
 pub mod selector;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use pods::{Namespace, ObjectKey, Pod};
-pub use policies::{Direction, IpBlock, Peer, Policy, PortRange, Protocol, Rule};
+pub use policies::{Direction, IpBlock, NamedPort, Peer, Policy, Port, PortRange, Protocol, Rule};
 pub use selector::{Labels, Selector, SelectorError};
 
 /// Namespaces, pods and policies as they were last seen.
@@ -45,19 +45,50 @@ pub enum Delta<T> {
 }
 
 impl World {
-    /// Takes a change in. Returns whether anything that enforcement depends on is different now.
-    pub fn apply(&mut self, change: Change) -> bool {
+    /// The pods of a namespace.
+    pub fn pods_in(&self, namespace: &str) -> impl Iterator<Item = &Pod> {
+        of_namespace(&self.pods, namespace)
+    }
+
+    /// The policies of a namespace, which are all that can select its pods (N11).
+    pub fn policies_in(&self, namespace: &str) -> impl Iterator<Item = &Policy> {
+        of_namespace(&self.policies, namespace)
+    }
+
+    /// Takes a change in. Returns what is different now, each with what was known of it before; nothing if the change told
+    /// nothing that enforcement depends on.
+    pub fn apply(&mut self, change: Change) -> Vec<Before> {
         match change {
-            Change::Namespaces(delta) => take(&mut self.namespaces, delta),
-            Change::Pods(delta) => take(&mut self.pods, delta),
-            Change::Policies(delta) => take(&mut self.policies, delta),
+            Change::Namespaces(delta) => take(&mut self.namespaces, delta, Before::Namespace),
+            Change::Pods(delta) => take(&mut self.pods, delta, Before::Pod),
+            Change::Policies(delta) => take(&mut self.policies, delta, Before::Policy),
         }
     }
 }
 
+/// An object that was added, changed or deleted, as it was known before; none if it was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// The namespace of this name.
+    Namespace(String, Option<Namespace>),
+    /// The pod of this name.
+    Pod(ObjectKey, Option<Pod>),
+    /// The policy of this name.
+    Policy(ObjectKey, Option<Policy>),
+}
+
+fn of_namespace<'a, T>(
+    objects: &'a BTreeMap<ObjectKey, T>,
+    namespace: &str,
+) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    let namespace = namespace.to_owned();
+    let first = ObjectKey::new(namespace.clone(), "");
+    objects.range(first..).take_while(move |(key, _)| key.namespace == namespace).map(|(_, object)| object)
+}
+
 /// An object that the world keeps by a key.
 trait Kept: Eq {
-    type Key: Ord;
+    type Key: Ord + Clone;
     fn key(&self) -> Self::Key;
     fn same_object(&self, other: &Self) -> bool;
 }
@@ -92,25 +123,34 @@ impl Kept for Policy {
     }
 }
 
-fn take<T: Kept>(known: &mut BTreeMap<T::Key, T>, delta: Delta<T>) -> bool {
-    match delta {
-        Delta::Set(object) => {
-            let key = object.key();
-            if known.get(&key) == Some(&object) {
-                return false;
-            }
-            known.insert(key, object);
-            true
+fn take<T: Kept>(
+    known: &mut BTreeMap<T::Key, T>,
+    delta: Delta<T>,
+    before: fn(T::Key, Option<T>) -> Before,
+) -> Vec<Before> {
+    let mut changed = Vec::new();
+    let mut set = |known: &mut BTreeMap<T::Key, T>, object: T| {
+        let key = object.key();
+        if known.get(&key) != Some(&object) {
+            changed.push(before(key.clone(), known.insert(key, object)));
         }
+    };
+    match delta {
+        Delta::Set(object) => set(known, object),
         Delta::Gone(object) => {
             let key = object.key();
-            known.get(&key).is_some_and(|kept| kept.same_object(&object)) && known.remove(&key).is_some()
+            if known.get(&key).is_some_and(|kept| kept.same_object(&object)) {
+                let gone = known.remove(&key);
+                changed.push(before(key, gone));
+            }
         }
         Delta::All(objects) => {
-            let fresh: BTreeMap<T::Key, T> = objects.into_iter().map(|object| (object.key(), object)).collect();
-            let changed = *known != fresh;
-            *known = fresh;
-            changed
+            let listed: BTreeSet<T::Key> = objects.iter().map(Kept::key).collect();
+            objects.into_iter().for_each(|object| set(known, object));
+            for (key, gone) in known.extract_if(.., |key, _| !listed.contains(key)) {
+                changed.push(before(key, Some(gone)));
+            }
         }
     }
+    changed
 }

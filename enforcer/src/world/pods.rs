@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
+use k8s_openapi::api::core::v1::{Container, Namespace as ApiNamespace, Pod as ApiPod, PodSpec};
 
 use super::Labels;
-use super::policies::Protocol;
+use super::policies::{NamedPort, Protocol};
 
 /// The label that every namespace carries with its own name (N27).
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -103,18 +103,7 @@ impl Pod {
             })
             .filter_map(|text| text.parse().ok())
             .collect();
-        let ports = spec
-            .into_iter()
-            .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()))
-            .flat_map(|container| container.ports.iter().flatten())
-            .filter_map(|port| {
-                Some(ContainerPort {
-                    name: port.name.clone()?,
-                    protocol: Protocol::read(port.protocol.as_deref())?,
-                    number: u16::try_from(port.container_port).ok()?,
-                })
-            })
-            .collect();
+        let ports = spec.map(read_ports).unwrap_or_default();
         Self {
             key: ObjectKey::new(
                 metadata.namespace.clone().unwrap_or_default(),
@@ -132,9 +121,32 @@ impl Pod {
         }
     }
 
+    /// The number that the pod has for a port's name and protocol: that of the first container that says so (N40, N41).
+    pub fn port(&self, named: &NamedPort) -> Option<u16> {
+        let same = |port: &&ContainerPort| port.name == named.name && port.protocol == named.protocol;
+        self.ports.iter().find(same).map(|port| port.number)
+    }
+
     /// Whether policies can see it at all: as a subject on its own node, and as a peer of selectors on every node
     /// (P16, P18).
     pub fn is_selectable(&self) -> bool {
         !self.completed && !self.host_network
     }
+}
+
+/// The named ports of what runs as long as the pod does: its containers, then init containers that restart always. Other init
+/// containers have ended before the pod serves anybody, and Services do not resolve their ports either.
+fn read_ports(spec: &PodSpec) -> Vec<ContainerPort> {
+    let stays = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
+    let sidecars = spec.init_containers.iter().flatten().filter(stays);
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            Some(ContainerPort {
+                name: port.name.clone().filter(|name| !name.is_empty())?,
+                protocol: Protocol::read(port.protocol.as_deref())?,
+                number: u16::try_from(port.container_port).ok()?,
+            })
+        })
+        .collect()
 }

@@ -58,7 +58,7 @@ pub struct Rule {
     /// The peers; none means any peer, also outside the cluster (N20).
     pub peers: Option<Vec<Peer>>,
     /// The ports; none means any port of any protocol, ICMP included (N21, N48).
-    pub ports: Option<Vec<PortRange>>,
+    pub ports: Option<Vec<Port>>,
 }
 
 /// Who may talk.
@@ -82,6 +82,24 @@ pub struct IpBlock {
     pub cidr: IpNet,
     /// The holes in it. They limit this block alone, no other peer (N30, P9).
     pub except: Vec<IpNet>,
+}
+
+/// A port of the receiving pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    /// By number.
+    Range(PortRange),
+    /// By the name that each receiving pod has for it (N40, N41).
+    Named(NamedPort),
+}
+
+/// Whatever the receiving pod calls by this name, if the protocol is the same (N39, N40).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPort {
+    /// The name.
+    pub name: String,
+    /// The protocol.
+    pub protocol: Protocol,
 }
 
 /// Ports of one protocol, both ends included (N38, N43).

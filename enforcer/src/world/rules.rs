@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Selector;
-use super::policies::{IpBlock, Peer, PortRange, Protocol, Rule};
+use super::policies::{IpBlock, NamedPort, Peer, Port, PortRange, Protocol, Rule};
 
 /// Reads ingress rules. Those of a direction that the policy does not isolate have no effect (N9), so that nothing in
 /// them is refused either.
@@ -93,7 +93,7 @@ fn read_cidr(text: &str) -> Result<IpNet, String> {
     }
 }
 
-fn read_port(port: &NetworkPolicyPort) -> Result<PortRange, String> {
+fn read_port(port: &NetworkPolicyPort) -> Result<Port, String> {
     let protocol = Protocol::read(port.protocol.as_deref()).ok_or_else(|| {
         let name = port.protocol.as_deref().unwrap_or_default();
         format!(".protocol: unknown protocol {name:?}; use TCP, UDP or SCTP")
@@ -102,20 +102,34 @@ fn read_port(port: &NetworkPolicyPort) -> Result<PortRange, String> {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(format!(".{field}: {value} is not between 1 and 65535")),
     };
+    let range = |first, last| Port::Range(PortRange { protocol, first, last });
     match (&port.port, port.end_port) {
-        (None, None) => Ok(PortRange { protocol, first: 0, last: u16::MAX }), // N38
+        (None, None) => Ok(range(0, u16::MAX)), // N38
         (None, Some(_)) => Err(".endPort: needs a port".to_owned()),
-        (Some(IntOrString::String(name)), _) => Err(format!(".port: named port {name:?} is not supported yet")),
+        (Some(IntOrString::String(name)), Some(_)) => Err(format!(".endPort: cannot follow the named port {name:?}")),
+        (Some(IntOrString::String(name)), None) if !is_port_name(name) => {
+            Err(format!(".port: {name:?} is not the name of a port"))
+        }
+        (Some(IntOrString::String(name)), None) => Ok(Port::Named(NamedPort { name: name.clone(), protocol })),
         (Some(IntOrString::Int(first)), None) => {
             let first = number("port", *first)?;
-            Ok(PortRange { protocol, first, last: first })
+            Ok(range(first, first))
         }
         (Some(IntOrString::Int(first)), Some(last)) => {
             let (first, last) = (number("port", *first)?, number("endPort", last)?);
             if last < first {
                 return Err(format!(".endPort: {last} is below port {first}"));
             }
-            Ok(PortRange { protocol, first, last }) // N43
+            Ok(range(first, last)) // N43
         }
     }
+}
+
+/// Whether a container may name a port so: up to 15 lower-case letters, digits and single inner hyphens, with a letter (V3).
+fn is_port_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=15).contains(&name.len())
+        && name.bytes().all(legal)
+        && name.bytes().any(|byte| byte.is_ascii_lowercase())
+        && !(name.starts_with('-') || name.ends_with('-') || name.contains("--"))
 }

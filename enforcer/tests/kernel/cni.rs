@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteProtocol};
 use netpol_enforcer::apply::Kernel;
 use netpol_enforcer::cni::{self, CniArgs, conflist, routes::PROTOCOL};
+use netpol_enforcer::compile::OwnNode;
 use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
 use netpol_lab::api::resources::{NAMESPACE, NODE};
 use netpol_lab::api::{Credentials, DeleteOptions, Part, Store, kubeconfig};
@@ -189,7 +190,7 @@ fn connects_a_node_once_it_can_be_policed() {
             node: "a".to_owned(),
             health_port: ENFORCER,
             dry_run: false,
-            leave_own_node_open: false,
+            pod_to_own_node: OwnNode::Policed,
         };
         thread::spawn(|| netpol_enforcer::run(enforcer).expect("the enforcer"));
         eventually("the configuration", || written.exists());

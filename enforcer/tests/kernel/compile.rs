@@ -52,6 +52,11 @@ fn ports() {
 }
 
 #[test]
+fn dual_stack() {
+    insta::assert_snapshot!(compile(&world(include_str!("worlds/dual-stack.yaml")), &site("node-1")));
+}
+
+#[test]
 fn policy_types() {
     insta::assert_snapshot!(compile(&world(include_str!("worlds/types.yaml")), &site("node-1")));
 }
@@ -80,5 +85,5 @@ fn a_pod_that_is_gone_leaves_nothing_behind() {
     less.pods.remove(&ObjectKey::new("network-policy", "client-us-east"));
     let text = compile(&less, &site("node-1")).to_string();
     // Its address still stands in the policy's own except, and nowhere else.
-    assert!(!text.contains("pod/network-policy/client-us-east") && !text.contains("10.1.0.3 : "), "{text}");
+    assert!(!text.contains("network-policy/client-us-east") && !text.contains("10.1.0.3 : "), "{text}");
 }

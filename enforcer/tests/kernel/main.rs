@@ -5,6 +5,7 @@ mod cni;
 mod compile;
 mod differences;
 mod health;
+mod incremental;
 mod live;
 mod manifests;
 mod masquerade;

@@ -250,10 +250,10 @@ fn a_refused_policy_closes_its_own_pods_only() {
         stand.enforce_policies(
             "
 kind: NetworkPolicy
-metadata: {namespace: network-policy, name: named}
+metadata: {namespace: network-policy, name: garbage}
 spec:
   podSelector: {matchLabels: {app: server}}
-  ingress: [{from: [{podSelector: {}}]}, {ports: [{port: http}]}]
+  ingress: [{from: [{podSelector: {}}]}, {ports: [{port: 0}]}]
 ",
         );
         let Stand { server, east, west, .. } = &stand;

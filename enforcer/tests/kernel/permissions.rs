@@ -8,6 +8,7 @@ use std::{fs, thread};
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use netpol_enforcer::cni::{self, CniArgs};
+use netpol_enforcer::compile::OwnNode;
 use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
 use serde::Deserialize;
 
@@ -132,7 +133,7 @@ fn of_the_enforcer() {
                 node: "a".to_owned(),
                 health_port: 9808,
                 dry_run: false,
-                leave_own_node_open: false,
+                pod_to_own_node: OwnNode::Policed,
             };
             thread::spawn(|| netpol_enforcer::run(arguments).expect("the enforcer"));
         });
