@@ -147,8 +147,10 @@ fn take<T: Kept>(
         Delta::All(objects) => {
             let listed: BTreeSet<T::Key> = objects.iter().map(Kept::key).collect();
             objects.into_iter().for_each(|object| set(known, object));
-            for (key, gone) in known.extract_if(.., |key, _| !listed.contains(key)) {
-                changed.push(before(key, Some(gone)));
+            let gone: Vec<T::Key> = known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+            for key in gone {
+                let object = known.remove(&key);
+                changed.push(before(key, object));
             }
         }
     }
