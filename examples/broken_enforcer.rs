@@ -107,11 +107,11 @@ fn denials(policy: &Policy, direction: Direction) -> Vec<Rule> {
     });
     excepts
         .flatten()
-        .filter_map(|except| match (except, direction) {
-            (ipnet::IpNet::V4(except), Direction::Ingress) => Some(Rule::new().ip_saddr(*except).drop()),
-            (ipnet::IpNet::V4(except), Direction::Egress) => Some(Rule::new().ip_daddr(*except).drop()),
-            (ipnet::IpNet::V6(except), Direction::Ingress) => Some(Rule::new().ip6_saddr(*except).drop()),
-            (ipnet::IpNet::V6(except), Direction::Egress) => Some(Rule::new().ip6_daddr(*except).drop()),
+        .map(|except| match (except, direction) {
+            (ipnet::IpNet::V4(except), Direction::Ingress) => Rule::new().ip_saddr(*except).drop(),
+            (ipnet::IpNet::V4(except), Direction::Egress) => Rule::new().ip_daddr(*except).drop(),
+            (ipnet::IpNet::V6(except), Direction::Ingress) => Rule::new().ip6_saddr(*except).drop(),
+            (ipnet::IpNet::V6(except), Direction::Egress) => Rule::new().ip6_daddr(*except).drop(),
         })
         .collect()
 }

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::world::{Change, Delta, Namespace, Pod, Policy};
+use crate::world::{Change, Delta, Namespace, Pod, Policy, RawPolicy};
 
 /// Everything that the API server tells, from now on and for ever. Each kind begins with [`Delta::All`]; while a list is
 /// fetched again the last known state stands (P28, P29).
@@ -21,7 +20,7 @@ pub fn changes(client: &Client) -> BoxStream<'static, Change> {
     futures::stream::select_all([
         kind::<ApiNamespace, _>(client, Namespace::read).map(Change::Namespaces).boxed(),
         kind::<ApiPod, _>(client, Pod::read).map(Change::Pods).boxed(),
-        kind::<NetworkPolicy, _>(client, Policy::read).map(Change::Policies).boxed(),
+        kind::<RawPolicy, _>(client, Policy::read_raw).map(Change::Policies).boxed(),
     ])
     .boxed()
 }

@@ -2,6 +2,7 @@
 
 pub mod pods;
 pub mod policies;
+mod raw;
 mod rules;
 pub mod selector;
 
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use pods::{Namespace, ObjectKey, Pod};
 pub use policies::{Direction, IpBlock, NamedPort, Peer, Policy, Port, PortRange, Protocol, Rule};
+pub use raw::RawPolicy;
 pub use selector::{Labels, Selector, SelectorError};
 
 /// Namespaces, pods and policies as they were last seen.

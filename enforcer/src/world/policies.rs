@@ -4,6 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Selector;
 use super::pods::ObjectKey;
@@ -148,9 +149,11 @@ impl Protocol {
 impl Policy {
     /// Reads a policy. It never fails: what cannot be read makes the policy refused, which closes (P31).
     pub fn read(object: &NetworkPolicy) -> Self {
-        let metadata = &object.metadata;
-        let spec = object.spec.clone().unwrap_or_default();
-        let mut refused = Vec::new();
+        Self::from_spec(&object.metadata, &object.spec.clone().unwrap_or_default(), Vec::new())
+    }
+
+    /// Reads a policy in which this much is refused already.
+    pub(super) fn from_spec(metadata: &ObjectMeta, spec: &NetworkPolicySpec, mut refused: Vec<String>) -> Self {
         let subject = match spec.pod_selector.as_ref().map(Selector::read).transpose() {
             Ok(subject) => subject.unwrap_or_default(),
             // Nobody can tell whom it selects: it closes the namespace rather than nobody.
@@ -159,7 +162,7 @@ impl Policy {
                 Selector::default()
             }
         };
-        let (isolates_ingress, isolates_egress) = directions(&spec, &mut refused);
+        let (isolates_ingress, isolates_egress) = directions(spec, &mut refused);
         let ingress = rules::read_ingress(spec.ingress.as_deref().unwrap_or_default(), isolates_ingress, &mut refused);
         let egress = rules::read_egress(spec.egress.as_deref().unwrap_or_default(), isolates_egress, &mut refused);
         let open = |isolates: bool, rules: Vec<Rule>| match (isolates, refused.is_empty()) {

@@ -1,7 +1,7 @@
 //! The whole enforcer against a real API server: its start before the server's, changes, a restart of the server.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -20,7 +20,7 @@ use crate::scratch::{Namespace, in_scratch_namespace};
 const HEALTH: u16 = 9808;
 const PORT: u16 = 8888;
 
-fn add_pod(store: &Store, name: &str, address: Ipv4Addr) {
+fn add_pod(store: &Store, name: &str, address: IpAddr) {
     let pod = json!({
         "metadata": { "name": name, "labels": { "app": name } },
         "spec": { "nodeName": "node-1", "containers": [{ "name": "main", "image": "netpol" }] },

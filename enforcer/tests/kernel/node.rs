@@ -2,10 +2,11 @@
 //! leads to a namespace that stands for the rest of the world, pods of other nodes included.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use futures::TryStreamExt;
+use netlink_packet_route::address::AddressHeaderFlags;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
 use netlink_packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -15,7 +16,63 @@ use crate::scratch::Namespace;
 /// Where something can be sent from and to.
 pub(crate) struct Place {
     pub(crate) namespace: Namespace,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
+}
+
+/// The address family of a stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The address of this family that stands for an IPv4 address: fd00::a.b.c.d.
+    pub(crate) fn address(self, v4: Ipv4Addr) -> IpAddr {
+        match self {
+            Self::V4 => v4.into(),
+            Self::V6 => Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(v4.to_bits())).into(),
+        }
+    }
+
+    /// The length of a prefix that stands for one of IPv4.
+    fn length(self, v4: u8) -> u8 {
+        match self {
+            Self::V4 => v4,
+            Self::V6 => 96 + v4,
+        }
+    }
+
+    fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// A text with its IPv4 addresses and CIDRs in this family, quoted for YAML.
+    pub(crate) fn text(self, v4: &str) -> String {
+        if self == Self::V4 {
+            return v4.to_owned();
+        }
+        let mut text = String::new();
+        let is_part = |c: char| c.is_ascii_digit() || c == '.' || c == '/';
+        let mut rest = v4;
+        while let Some(start) = rest.find(is_part) {
+            let (before, from) = rest.split_at(start);
+            let end = from.find(|c| !is_part(c)).unwrap_or(from.len());
+            let (word, after) = from.split_at(end);
+            let (address, length) =
+                word.split_once('/').map_or((word, None), |(address, length)| (address, Some(length)));
+            text.push_str(before);
+            match (address.parse(), length.map(str::parse::<u8>)) {
+                (Ok(address), None) => text.push_str(&format!("'{}'", self.address(address))),
+                (Ok(address), Some(Ok(length))) => {
+                    text.push_str(&format!("'{}/{}'", self.address(address), self.length(length)));
+                }
+                _ => text.push_str(word),
+            }
+            rest = after;
+        }
+        text + rest
+    }
 }
 
 /// The address that pods know their node by.
@@ -24,34 +81,37 @@ pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The node that the calling thread's namespace is: with forwarding on, and an uplink `eth0` to the outside.
 pub(crate) fn node() -> Place {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("forwarding");
+    fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("forwarding");
     within(async |links| {
         up(&links, "lo").await;
     });
-    Place { namespace: Namespace::current(), address: GATEWAY }
+    Place { namespace: Namespace::current(), address: GATEWAY.into() }
 }
 
 /// The rest of the world, behind the node's `eth0`; it answers under this address, which may be that of a pod elsewhere.
-pub(crate) fn outside(address: Ipv4Addr) -> Place {
-    let namespace = Namespace::new();
-    let (here, there) = (Ipv4Addr::new(192, 168, 0, 1), Ipv4Addr::new(192, 168, 0, 2));
+pub(crate) fn outside(address: impl Into<IpAddr>) -> Place {
+    let (namespace, address) = (Namespace::new(), address.into());
+    let family = Family::of(address);
+    let link = [1, 2].map(|host| family.address(Ipv4Addr::new(192, 168, 0, host)));
+    let [here, there] = link;
     within(async |links| {
         veth(&links, "eth0", &namespace).await;
         let index = up(&links, "eth0").await;
-        address_on(&links, index, here, 24).await;
-        route(&links, index, Ipv4Addr::new(10, 2, 0, 0), 16, Some(there)).await;
+        address_on(&links, index, here, family.length(24)).await;
+        let pods_elsewhere = family.address(Ipv4Addr::new(10, 2, 0, 0));
+        route(&links, index, pods_elsewhere, family.length(16), Some(there)).await;
     });
     namespace.run(|| {
         within(async |links| {
-            let loopback = up(&links, "lo").await;
+            up(&links, "lo").await;
             let index = up(&links, "eth0").await;
-            address_on(&links, index, there, 24).await;
-            address_on(&links, loopback, address, 32).await;
+            address_on(&links, index, there, family.length(24)).await;
+            address_on(&links, index, address, family.length(32)).await;
+            let pods = family.address(Ipv4Addr::new(10, 1, 0, 0));
+            let route = RouteMessageBuilder::<IpAddr>::new().output_interface(index);
+            let route = route.destination_prefix(pods, family.length(16)).expect("a destination");
             // Pods are to see the pod's address, not that of the link.
-            let mut route = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(Ipv4Addr::new(10, 1, 0, 0), 16)
-                .gateway(here)
-                .output_interface(index);
-            route = route.pref_source(address);
+            let route = route.gateway(here).expect("a gateway").pref_source(address).expect("a source");
             links.route().add(route.build()).execute().await.expect("a route to the pods");
         });
     });
@@ -59,21 +119,27 @@ pub(crate) fn outside(address: Ipv4Addr) -> Place {
 }
 
 /// A pod of this node.
-pub(crate) fn pod(name: &str, address: Ipv4Addr) -> Place {
-    let namespace = Namespace::new();
+pub(crate) fn pod(name: &str, address: impl Into<IpAddr>) -> Place {
+    let (namespace, address) = (Namespace::new(), address.into());
+    let family = Family::of(address);
+    let (gateway, host) = (family.address(GATEWAY), family.length(32));
     within(async |links| {
         veth(&links, name, &namespace).await;
         let index = up(&links, name).await;
-        address_on(&links, index, GATEWAY, 32).await;
-        route(&links, index, address, 32, None).await;
+        address_on(&links, index, gateway, host).await;
+        route(&links, index, address, host, None).await;
     });
     namespace.run(|| {
         within(async |links| {
             up(&links, "lo").await;
             let index = up(&links, "eth0").await;
-            address_on(&links, index, address, 32).await;
-            route(&links, index, GATEWAY, 32, None).await;
-            route(&links, index, Ipv4Addr::UNSPECIFIED, 0, Some(GATEWAY)).await;
+            address_on(&links, index, address, host).await;
+            route(&links, index, gateway, host, None).await;
+            let everywhere = match family {
+                Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+                Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            route(&links, index, everywhere, 0, Some(gateway)).await;
         });
     });
     Place { namespace, address }
@@ -107,8 +173,11 @@ pub(crate) async fn up(links: &Handle, name: &str) -> u32 {
     index
 }
 
+/// Adds an address that counts at once, without having looked for others with the same.
 pub(crate) async fn address_on(links: &Handle, index: u32, address: impl Into<IpAddr>, length: u8) {
-    links.address().add(index, address.into(), length).execute().await.expect("an address");
+    let mut request = links.address().add(index, address.into(), length);
+    request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+    request.execute().await.expect("an address");
 }
 
 /// Adds a route; without a gateway one to a neighbour on the link.
@@ -123,9 +192,9 @@ pub(crate) async fn route<A: Into<IpAddr>>(links: &Handle, index: u32, to: A, le
 }
 
 /// Makes a pod's link one that leads to a whole network, as that of a bridge does: without a host route to the pod.
-pub(crate) async fn bridge(links: &Handle, name: &str, pod: Ipv4Addr) {
+pub(crate) async fn bridge(links: &Handle, name: &str, pod: IpAddr) {
     let index = up(links, name).await;
-    let host = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(pod, 32).scope(RouteScope::Link);
+    let host = RouteMessageBuilder::<IpAddr>::new().destination_prefix(pod, 32).expect("IPv4").scope(RouteScope::Link);
     links.route().del(host.build()).execute().await.expect("the host route was there");
     route(links, index, Ipv4Addr::new(10, 1, 0, 0), 24, None).await;
 }

@@ -1,7 +1,7 @@
 //! Real packets from one place to another. What is answered within [`PATIENCE`] passed.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ pub(crate) fn tcp(from: &Place, to: &Place, port: u16) -> bool {
 
 /// Listens on all addresses of the place.
 pub(crate) fn listen(at: &Place, port: u16) -> TcpListener {
-    at.namespace.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a listener"))
+    let address = any(at.address);
+    at.namespace.run(|| TcpListener::bind((address, port)).expect("a listener"))
 }
 
 /// A new TCP connection, if it comes about.
@@ -47,7 +48,8 @@ pub(crate) fn alive(client: &mut TcpStream, server: &mut TcpStream) -> bool {
 
 /// A UDP socket of the place, on a port (0: any), that waits no longer than [`PATIENCE`].
 pub(crate) fn datagrams(at: &Place, port: u16) -> UdpSocket {
-    let socket = at.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a UDP socket"));
+    let address = any(at.address);
+    let socket = at.namespace.run(|| UdpSocket::bind((address, port)).expect("a UDP socket"));
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     socket
 }
@@ -63,23 +65,34 @@ pub(crate) fn udp(from: &Place, to: &Place, port: u16) -> bool {
     true
 }
 
+/// All addresses of a family.
+fn any(family: IpAddr) -> IpAddr {
+    if family.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
 /// Whether an echo request is answered.
 pub(crate) fn ping(from: &Place, to: &Place) -> bool {
     static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
     let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    let socket = from.namespace.run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("ICMP"));
+    // The kernel fills in the checksum of ICMPv6, and keeps the header of IPv6 to itself.
+    let (domain, protocol, request, reply, header) = match to.address {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 8, 0, 20),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, 128, 129, 0),
+    };
+    let socket = from.namespace.run(|| Socket::new(domain, Type::RAW, Some(protocol)).expect("ICMP"));
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let mut request = [8, 0, 0, 0, identifier[0], identifier[1], 0, 1];
-    let sum = checksum(&request);
-    request[2..4].copy_from_slice(&sum.to_be_bytes());
-    socket.send_to(&request, &SocketAddrV4::new(to.address, 0).into()).expect("sent");
+    let mut packet = [request, 0, 0, 0, identifier[0], identifier[1], 0, 1];
+    if to.address.is_ipv4() {
+        let sum = checksum(&packet);
+        packet[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    socket.send_to(&packet, &SocketAddr::new(to.address, 0).into()).expect("sent");
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 128];
     while Instant::now() < deadline {
         let Ok(length) = (&socket).read(&mut buffer) else { break };
-        // Type 0 is the reply; it comes with an IPv4 header of 20 bytes.
-        let answer = &buffer[..length];
-        if answer.get(20) == Some(&0) && answer.get(24..26) == Some(&identifier) {
+        let answer = buffer[..length].get(header..).unwrap_or_default();
+        if answer.first() == Some(&reply) && answer.get(4..6) == Some(&identifier) {
             return true;
         }
     }
@@ -87,17 +100,33 @@ pub(crate) fn ping(from: &Place, to: &Place) -> bool {
 }
 
 /// Whether a UDP datagram arrives that claims to come from another address.
-pub(crate) fn forged(from: &Place, claimed: Ipv4Addr, to: &Place, port: u16) -> bool {
+pub(crate) fn forged(from: &Place, claimed: IpAddr, to: &Place, port: u16) -> bool {
     let server = datagrams(to, port);
-    let socket = from.namespace.run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).expect("raw"));
-    socket.set_header_included_v4(true).expect("own headers");
-    let mut packet = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0];
-    packet.extend(claimed.octets());
-    packet.extend(to.address.octets());
-    packet.extend([0x30, 0x39]);
-    packet.extend(port.to_be_bytes());
-    packet.extend([0, 9, 0, 0, b'?']);
-    socket.send_to(&packet, &SocketAddrV4::new(to.address, 0).into()).expect("sent");
+    let mut datagram = vec![0x30, 0x39];
+    datagram.extend(port.to_be_bytes());
+    datagram.extend([0, 9, 0, 0, b'?']);
+    let (domain, mut packet) = match (claimed, to.address) {
+        (IpAddr::V4(claimed), IpAddr::V4(to)) => {
+            let mut packet = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0];
+            packet.extend(claimed.octets());
+            packet.extend(to.octets());
+            (Domain::IPV4, packet)
+        }
+        (IpAddr::V6(claimed), IpAddr::V6(to)) => {
+            let mut packet = vec![0x60, 0, 0, 0, 0, 9, 17, 64];
+            packet.extend(claimed.octets());
+            packet.extend(to.octets());
+            // Not optional in IPv6: addresses, length, protocol and the datagram.
+            let sum = checksum(&[&packet[8..], &[0, 0, 0, 9, 0, 0, 0, 17], &datagram[..], &[0]].concat());
+            datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+            (Domain::IPV6, packet)
+        }
+        _ => panic!("{claimed} and {} are of two families", to.address),
+    };
+    packet.extend(datagram);
+    // The protocol "raw" takes packets with headers of either family.
+    let socket = from.namespace.run(|| Socket::new(domain, Type::RAW, Some(Protocol::from(255))).expect("raw"));
+    socket.send_to(&packet, &SocketAddr::new(to.address, 0).into()).expect("sent");
     server.recv_from(&mut [0]).is_ok()
 }
 

@@ -64,7 +64,7 @@ struct Stand {
 
 impl Stand {
     fn new() -> Self {
-        let node = Place { address: NODE, ..node::node() };
+        let node = Place { address: NODE.into(), ..node::node() };
         let (server, east) = (node::pod("server", SERVER), node::pod("east", EAST));
         let outside = node::outside(OUTSIDE);
         Connection::open().expect("nftables").apply(&kube_proxy().load()).expect("Services");
@@ -82,7 +82,7 @@ impl Stand {
     fn cells(&self) -> [bool; 4] {
         let Self { node, server, east, outside, .. } = self;
         let _listeners = (listen(server, PORT), listen(node, PORT));
-        let to = |address: Ipv4Addr| Place { namespace: Namespace::current(), address };
+        let to = |address: Ipv4Addr| Place { namespace: Namespace::current(), address: address.into() };
         [
             connect(east, &to(SERVICE), SERVICE_PORT).is_some(),
             connect(server, &to(SERVICE), SERVICE_PORT).is_some(),
