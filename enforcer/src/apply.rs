@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use netpol_nft::{Connection, Rule, Ruleset, Table, Transaction};
+use netpol_nft::{Connection, Ruleset, Table, Transaction};
 
 use crate::compile::{self, Incremental};
 use crate::diff::{Delta, diff, replacement};
@@ -86,6 +86,11 @@ impl Kernel {
         Ok(tables.contains(&Table::inet(name)))
     }
 
+    /// The netlink port by which news of nftables name this connection.
+    pub(crate) fn port(&self) -> Result<u32, ApplyError> {
+        self.connection.port().map_err(ApplyError::Connect)
+    }
+
     /// Forgets what the kernel is thought to hold: it is asked before the next change.
     pub(crate) fn forget(&mut self) {
         self.held = Held::Unknown;
@@ -117,7 +122,7 @@ impl Kernel {
     /// Brings the kernel from what `compiled` held before the delta to what it holds with it.
     pub fn follow(&mut self, compiled: &Incremental, delta: &Delta) -> Result<Applied, ApplyError> {
         let start = Instant::now();
-        let applied = match self.held {
+        let applied = match &self.held {
             Held::Followed => self.change(&Table::inet(compile::TABLE), delta, || compiled.ruleset(), start)?,
             _ => self.reconcile(&compiled.ruleset(), start)?,
         };
@@ -146,9 +151,8 @@ impl Kernel {
     /// Asks the kernel what it holds, and writes what is different (P27): all of it if there is no such table.
     fn reconcile(&mut self, desired: &Ruleset, start: Instant) -> Result<Applied, ApplyError> {
         self.held = Held::Unknown;
-        if self.has_table(&desired.table.name)? {
-            let held = self.read(&desired.table)?;
-            let written = match diff(&held, desired) {
+        if let Some(held) = self.connection.ruleset(&desired.table).map_err(ApplyError::List)? {
+            let written = match diff(&held, &desired.clone().canonical()) {
                 Ok(delta) => self.write(&desired.table, &delta).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
@@ -162,25 +166,6 @@ impl Kernel {
         }
         let operations = self.replace(desired)?;
         Ok(Applied { operations, repaired: false, replaced: true, took: start.elapsed() })
-    }
-
-    /// What the kernel holds of a table.
-    fn read(&mut self, table: &Table) -> Result<Ruleset, ApplyError> {
-        let mut held = Ruleset::new(table.clone());
-        for set in self.connection.sets(table).map_err(ApplyError::List)? {
-            let elements = self.connection.elements(table, &set).map_err(ApplyError::List)?;
-            held.set(set, elements);
-        }
-        for chain in self.connection.chains(table).map_err(ApplyError::List)? {
-            held.chain(chain, []);
-        }
-        for rule in self.connection.rules(table).map_err(ApplyError::List)? {
-            if let Some((_, rules)) = held.chains.get_mut(&rule.chain) {
-                // What it does is not known: it equals no rule of ours.
-                rules.push(Rule::new().comment("listed"));
-            }
-        }
-        Ok(held)
     }
 
     /// Replaces the table, whatever it holds, by this ruleset.

@@ -9,6 +9,8 @@ pub mod apply;
 mod cli;
 pub mod cni;
 pub mod compile;
+mod connections;
+mod damage;
 pub mod diff;
 pub mod health;
 mod run;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::{FutureExt, StreamExt};
+use netpol_nft::Table;
 
 use crate::apply::{Desired, Kernel};
 use crate::cli::EnforcerArgs;
 use crate::compile::{self, Incremental, Site};
+use crate::connections::Connections;
+use crate::damage::Damage;
 use crate::diff::Delta;
 use crate::health::{self, Health};
 use crate::stages::{Product, Stages};
@@ -53,6 +56,7 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
     let site = Site { node, uplinks: links.borrow_and_update().uplinks.clone(), own_node };
     let mut enforcer = Enforcer::start(site, stages, health, dry_run)?;
     let mut changes = watch::changes(&client);
+    let mut damage = None;
     loop {
         tokio::select! {
             change = changes.next() => {
@@ -69,7 +73,14 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
                 known.context("nobody follows the node's routes any more")?;
                 enforcer.set_uplinks(links.borrow_and_update().uplinks.clone());
             }
-            () = tokio::time::sleep(RETRY_TRANSACTION), if enforcer.failed => enforcer.program(&Delta::default()),
+            () = tokio::time::sleep(RETRY_TRANSACTION), if enforcer.failed => drop(enforcer.program(&Delta::default())),
+            () = suspected(&mut damage) => enforcer.inspect(),
+        }
+        if damage.is_none()
+            && let (Some(kernel), Known::All(_)) = (&enforcer.kernel, &enforcer.known)
+        {
+            // Not before the first transaction, whose news would be as long as itself.
+            damage = Some(Damage::watch(Table::inet(compile::TABLE), kernel.port()?)?);
         }
         if dry_run && let Known::All(compiled) = &enforcer.known {
             let distorted = stages.compile(compiled.world(), compiled.site());
@@ -77,6 +88,13 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
             return Ok(ExitCode::SUCCESS);
         }
         enforcer.report_unseen(&links.borrow());
+    }
+}
+
+async fn suspected(damage: &mut Option<Damage>) {
+    match damage {
+        Some(damage) => damage.suspected().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -89,6 +107,8 @@ const LARGEST_BATCH: usize = 1000;
 struct Enforcer<'a> {
     stages: &'a dyn Stages,
     kernel: Option<Kernel>,
+    /// None in a dry run.
+    connections: Option<Connections>,
     known: Known,
     waiting_for: BTreeSet<&'static str>,
     failed: bool,
@@ -115,6 +135,7 @@ impl<'a> Enforcer<'a> {
     /// stays as it is until everything is known (P27).
     fn start(site: Site, stages: &'a dyn Stages, health: Health<Status>, dry_run: bool) -> anyhow::Result<Self> {
         let mut kernel = (!dry_run).then(Kernel::open).transpose()?;
+        let connections = (!dry_run).then(Connections::open).transpose()?;
         let mut skeleton = false;
         if let Some(kernel) = &mut kernel {
             selftest::run(kernel.connection())?;
@@ -124,6 +145,7 @@ impl<'a> Enforcer<'a> {
         let mut enforcer = Self {
             stages,
             kernel,
+            connections,
             known: Known::Some { world: World::default(), site, skeleton },
             waiting_for: KINDS.into(),
             failed: false,
@@ -149,8 +171,12 @@ impl<'a> Enforcer<'a> {
         match &mut self.known {
             Known::All(compiled) => {
                 let update = compiled.update(changes);
-                if !update.delta.is_empty() || (policies && self.failed) {
+                if !update.delta.is_empty() {
                     self.program(&update.delta);
+                }
+                // Their addresses are closed by now, or somebody else's.
+                if let Some(connections) = &self.connections {
+                    connections.forget(update.departed);
                 }
             }
             Known::Some { world, site, skeleton: _ } => {
@@ -181,9 +207,21 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// Brings the kernel up to date: with the world once it is known, with the skeleton until then if that is ours.
-    fn program(&mut self, delta: &Delta) {
+    /// Compares what the kernel holds with what it should, and sets it right.
+    fn inspect(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
+        kernel.forget();
+        let repairs = self.program(&Delta::default());
+        if repairs > 0 {
+            tracing::error!(operations = repairs, "the table did not hold what it should; it is repaired");
+            self.health.update(|status| status.repairs += 1);
+        }
+    }
+
+    /// Brings the kernel up to date: with the world once it is known, with the skeleton until then if that is ours.
+    /// Returns how many operations that took.
+    fn program(&mut self, delta: &Delta) -> usize {
+        let Some(kernel) = &mut self.kernel else { return 0 };
         let (applied, synced) = match &self.known {
             Known::All(compiled) => {
                 let distorted = self.stages.compile(compiled.world(), compiled.site());
@@ -191,10 +229,11 @@ impl<'a> Enforcer<'a> {
                 (self.stages.apply(kernel, desired), true)
             }
             Known::Some { site, skeleton: true, .. } => (kernel.apply(compile::skeleton(site)), false),
-            Known::Some { .. } => return,
+            Known::Some { .. } => return 0,
         };
         let (world, site) = self.known.parts();
         self.failed = applied.is_err();
+        let operations = applied.as_ref().map_or(0, |applied| applied.operations);
         match applied {
             Ok(applied) => {
                 if applied.operations > 0 {
@@ -226,6 +265,7 @@ impl<'a> Enforcer<'a> {
                 });
             }
         }
+        operations
     }
 
     /// Tells of what this node's rules cannot see, which must not pass for enforced: in the log once, and by not being ready

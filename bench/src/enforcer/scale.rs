@@ -4,7 +4,8 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_enforcer::apply::Kernel;
-use netpol_enforcer::compile::{OwnNode, Site, compile};
+use netpol_enforcer::compile::{Incremental, OwnNode, Site};
+use netpol_enforcer::diff;
 use netpol_enforcer::world::{Change, Delta, Namespace, Pod, Policy, World};
 use serde_json::{Value, json};
 
@@ -42,23 +43,28 @@ fn cluster(size: Size, changes: usize, report: &mut Report) -> anyhow::Result<Sa
     let site = Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed };
     let mut kernel = Kernel::open()?;
     let mut first = Samples::default();
-    first.time(|| kernel.apply(compile(&world, &site)))?;
+    let mut compiled = None;
+    first.time(|| {
+        let compiled = compiled.insert(Incremental::new(world, site));
+        kernel.follow(compiled, &diff::Delta::default())
+    })?;
+    let mut compiled = compiled.context("measured above")?;
+    let mut change = |change: Change| -> anyhow::Result<()> {
+        let update = compiled.update([change]);
+        kernel.follow(&compiled, &update.delta)?;
+        Ok(())
+    };
     let at = format!("at {} pods and {} policies", size.pods, size.policies);
     let took = first.percentile(50.0).as_secs_f64() * 1000.0;
     report.add(format!("first sync {at}"), took, Unit::Milliseconds, Some(Target::AtMost(2000.0)));
     let (mut added, mut relabelled, mut all) = (Samples::default(), Samples::default(), Samples::default());
-    for change in 0..changes {
-        let mut object = pod(size, size.pods + change);
+    for index in 0..changes {
+        let mut object = pod(size, size.pods + index);
         let start = std::time::Instant::now();
-        world.apply(set_pod(object.clone())?);
-        kernel.apply(compile(&world, &site))?;
+        change(set_pod(object.clone())?)?;
         added.push(start.elapsed());
         object["metadata"]["labels"]["tier"] = json!("other");
-        relabelled.time(|| -> anyhow::Result<()> {
-            world.apply(set_pod(object)?);
-            kernel.apply(compile(&world, &site))?;
-            Ok(())
-        })?;
+        relabelled.time(|| -> anyhow::Result<()> { change(set_pod(object)?) })?;
         all.push(start.elapsed());
     }
     report.durations(&format!("a pod is added {at}"), &added, Some(5.0), Some(20.0));

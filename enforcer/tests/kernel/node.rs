@@ -82,10 +82,18 @@ pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 pub(crate) fn node() -> Place {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("forwarding");
     fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("forwarding");
+    use_addresses_at_once();
     within(async |links| {
         up(&links, "lo").await;
     });
     Place { namespace: Namespace::current(), address: GATEWAY.into() }
+}
+
+/// Link-local addresses count without having looked for others with the same, so that neighbours are found at once.
+fn use_addresses_at_once() {
+    for interfaces in ["all", "default"] {
+        fs::write(format!("/proc/sys/net/ipv6/conf/{interfaces}/accept_dad"), "0").expect("a setting");
+    }
 }
 
 /// The rest of the world, behind the node's `eth0`; it answers under this address, which may be that of a pod elsewhere.
@@ -94,6 +102,7 @@ pub(crate) fn outside(address: impl Into<IpAddr>) -> Place {
     let family = Family::of(address);
     let link = [1, 2].map(|host| family.address(Ipv4Addr::new(192, 168, 0, host)));
     let [here, there] = link;
+    namespace.run(use_addresses_at_once);
     within(async |links| {
         veth(&links, "eth0", &namespace).await;
         let index = up(&links, "eth0").await;
@@ -123,6 +132,7 @@ pub(crate) fn pod(name: &str, address: impl Into<IpAddr>) -> Place {
     let (namespace, address) = (Namespace::new(), address.into());
     let family = Family::of(address);
     let (gateway, host) = (family.address(GATEWAY), family.length(32));
+    namespace.run(use_addresses_at_once);
     within(async |links| {
         veth(&links, name, &namespace).await;
         let index = up(&links, name).await;

@@ -1,0 +1,47 @@
+//! Makes the kernel forget the connections of pods that are gone: the next owner of an address would inherit them as
+//! established, past every policy (P16).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use netpol_nft::conntrack::Conntrack;
+
+/// Where addresses go whose pod is gone. Walking all connections of a busy node takes milliseconds, for which no change of
+/// policy waits.
+#[derive(Debug)]
+pub(crate) struct Connections(Sender<BTreeSet<IpAddr>>);
+
+impl Connections {
+    /// Starts the thread that does it, in the network namespace of the caller.
+    ///
+    /// # Errors
+    /// The kernel refuses the socket.
+    pub(crate) fn open() -> Result<Self, netpol_nft::Error> {
+        let mut conntrack = Conntrack::open()?;
+        let (sender, receiver) = mpsc::channel::<BTreeSet<IpAddr>>();
+        thread::spawn(move || {
+            while let Ok(mut addresses) = receiver.recv() {
+                receiver.try_iter().for_each(|more| addresses.extend(more));
+                for address in addresses {
+                    match conntrack.delete_address(address) {
+                        Ok(0) => {}
+                        Ok(deleted) => {
+                            tracing::info!(%address, deleted, "connections of a pod that is gone are forgotten")
+                        }
+                        Err(error) => tracing::error!(%address, %error, "connections of a pod that is gone remain"),
+                    }
+                }
+            }
+        });
+        Ok(Self(sender))
+    }
+
+    /// Their pods are gone.
+    pub(crate) fn forget(&self, addresses: BTreeSet<IpAddr>) {
+        if !addresses.is_empty() && self.0.send(addresses).is_err() {
+            tracing::error!("nobody forgets connections any more");
+        }
+    }
+}
