@@ -75,11 +75,6 @@ impl Kernel {
         Ok(Self { connection: Connection::open().map_err(ApplyError::Connect)?, held: Held::Unknown })
     }
 
-    /// The connection, for the self-test.
-    pub(crate) fn connection(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-
     /// Whether the inet table of this name is there, made by this process or by another.
     pub fn has_table(&mut self, name: &str) -> Result<bool, ApplyError> {
         let tables = self.connection.tables().map_err(ApplyError::List)?;

@@ -1,5 +1,7 @@
 //! The arguments of `netpol enforcer`.
 
+use std::path::PathBuf;
+
 use crate::api_server::ApiServerArgs;
 use crate::compile::OwnNode;
 
@@ -13,12 +15,15 @@ pub struct EnforcerArgs {
     /// The node whose pods are enforced, as in their spec.nodeName.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node: String,
-    /// The port on 127.0.0.1 of /healthz, /readyz and /status.
+    /// The port on 127.0.0.1 of /healthz, /readyz, /status and /metrics.
     #[arg(long, value_name = "PORT", default_value_t = 9808)]
     pub health_port: u16,
     /// Print the ruleset as nft text once the cluster's state is known, and end. Nothing is written.
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: take namespaces, pods and policies from these manifests, not from the API server.
+    #[arg(short, long, value_name = "FILE", requires = "dry_run")]
+    pub filename: Vec<PathBuf>,
     /// Traffic from a pod to its own node, which the specification leaves open.
     #[arg(long, value_enum, value_name = "VERDICT", default_value_t = OwnNode::Policed)]
     pub pod_to_own_node: OwnNode,

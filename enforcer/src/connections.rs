@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use netpol_nft::conntrack::Conntrack;
+use prometheus_client::metrics::counter::Counter;
 
 /// Where addresses go whose pod is gone. Walking all connections of a busy node takes milliseconds, for which no change of
 /// policy waits.
@@ -14,11 +15,11 @@ use netpol_nft::conntrack::Conntrack;
 pub(crate) struct Connections(Sender<BTreeSet<IpAddr>>);
 
 impl Connections {
-    /// Starts the thread that does it, in the network namespace of the caller.
+    /// Starts the thread that does it, in the network namespace of the caller, and counts what is forgotten.
     ///
     /// # Errors
     /// The kernel refuses the socket.
-    pub(crate) fn open() -> Result<Self, netpol_nft::Error> {
+    pub(crate) fn open(forgotten: Counter) -> Result<Self, netpol_nft::Error> {
         let mut conntrack = Conntrack::open()?;
         let (sender, receiver) = mpsc::channel::<BTreeSet<IpAddr>>();
         thread::spawn(move || {
@@ -28,7 +29,8 @@ impl Connections {
                     match conntrack.delete_address(address) {
                         Ok(0) => {}
                         Ok(deleted) => {
-                            tracing::info!(%address, deleted, "connections of a pod that is gone are forgotten")
+                            forgotten.inc_by(deleted as u64);
+                            tracing::info!(%address, deleted, "connections of a pod that is gone are forgotten");
                         }
                         Err(error) => tracing::error!(%address, %error, "connections of a pod that is gone remain"),
                     }

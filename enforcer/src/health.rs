@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/status` on loopback, for the kubelet and for people.
+//! `/healthz`, `/readyz`, `/status` and `/metrics` on loopback, for the kubelet and for people.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +16,11 @@ use tokio::net::TcpListener;
 pub trait Report: Clone + Default + Serialize + Send + 'static {
     /// Why the program is not ready; none if it is.
     fn not_ready(&self) -> Option<String>;
+
+    /// What `/metrics` tells, as OpenMetrics text; none if the program measures nothing.
+    fn metrics(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The status, shared between a program and its HTTP server.
@@ -61,6 +66,8 @@ pub async fn serve<R: Report>(port: u16, health: Health<R>) -> std::io::Result<S
     Ok(address)
 }
 
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 fn respond<R: Report>(request: &Request<Incoming>, health: &Health<R>) -> Response<Full<Bytes>> {
     let (code, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
@@ -72,9 +79,15 @@ fn respond<R: Report>(request: &Request<Incoming>, health: &Health<R>) -> Respon
             Ok(json) => (StatusCode::OK, "application/json", json + "\n"),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
         },
-        (&Method::GET | &Method::HEAD, _) => {
-            (StatusCode::NOT_FOUND, "text/plain", "there are /healthz, /readyz and /status\n".to_owned())
-        }
+        (&Method::GET | &Method::HEAD, "/metrics") => match health.status().metrics() {
+            Some(text) => (StatusCode::OK, OPENMETRICS, text),
+            None => (StatusCode::NOT_FOUND, "text/plain", "this program measures nothing\n".to_owned()),
+        },
+        (&Method::GET | &Method::HEAD, _) => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "there are /healthz, /readyz, /status and, of the enforcer, /metrics\n".to_owned(),
+        ),
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures::{FutureExt, StreamExt};
@@ -14,13 +14,15 @@ use crate::compile::{self, Incremental, Site};
 use crate::connections::Connections;
 use crate::damage::Damage;
 use crate::diff::Delta;
+use crate::events::{Events, Refusal};
 use crate::health::{self, Health};
+use crate::metrics::Metrics;
 use crate::stages::{Product, Stages};
 use crate::status::{RefusedPolicy, Status};
 use crate::until_stopped::until_stopped;
 use crate::uplinks::{self, Links, Uplinks};
 use crate::world::{self, Change, ObjectKey, World};
-use crate::{selftest, unseen, watch};
+use crate::{dry_run, selftest, unseen, watch};
 
 /// How long to wait after a transaction that failed before it is tried again unasked.
 const RETRY_TRANSACTION: Duration = Duration::from_secs(1);
@@ -39,7 +41,12 @@ pub fn run_with(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<ExitC
 }
 
 async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<ExitCode> {
-    let EnforcerArgs { server, node, health_port, dry_run, pod_to_own_node: own_node } = args;
+    let EnforcerArgs { server, node, health_port, dry_run, filename, pod_to_own_node: own_node } = args;
+    if !filename.is_empty() {
+        let uplinks = uplinks::follow().await?.borrow().uplinks.clone();
+        print!("{}", dry_run::ruleset(&filename, &Site { node, uplinks, own_node })?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let health = Health::<Status>::default();
     health.update(|status| {
         status.node = node.clone();
@@ -54,7 +61,11 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
     let client = server.client().await?;
     let mut links = uplinks::follow().await?;
     let site = Site { node, uplinks: links.borrow_and_update().uplinks.clone(), own_node };
-    let mut enforcer = Enforcer::start(site, stages, health, dry_run)?;
+    if !dry_run {
+        selftest::passed(&health).await;
+    }
+    let events = (!dry_run).then(|| Events::start(client.clone(), site.node.clone()));
+    let mut enforcer = Enforcer::start(site, stages, health, events)?;
     let mut changes = watch::changes(&client);
     let mut damage = None;
     loop {
@@ -67,7 +78,9 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
                 {
                     arrived.push(change);
                 }
+                enforcer.heard = Some(Instant::now());
                 enforcer.take(arrived);
+                enforcer.heard = None;
             }
             known = links.changed() => {
                 known.context("nobody follows the node's routes any more")?;
@@ -115,6 +128,11 @@ struct Enforcer<'a> {
     reported: BTreeSet<(ObjectKey, String, i64)>,
     unseen: Vec<String>,
     health: Health<Status>,
+    metrics: Metrics,
+    /// Where refused policies are told; not in a dry run.
+    events: Option<Events>,
+    /// When the changes arrived that are being taken in.
+    heard: Option<Instant>,
 }
 
 /// What is known of the cluster.
@@ -133,14 +151,18 @@ enum Known {
 impl<'a> Enforcer<'a> {
     /// Tests the kernel, and closes the pods' interfaces if nobody has programmed them before (P41). A table that is there
     /// stays as it is until everything is known (P27).
-    fn start(site: Site, stages: &'a dyn Stages, health: Health<Status>, dry_run: bool) -> anyhow::Result<Self> {
-        let mut kernel = (!dry_run).then(Kernel::open).transpose()?;
-        let connections = (!dry_run).then(Connections::open).transpose()?;
+    fn start(
+        site: Site,
+        stages: &'a dyn Stages,
+        health: Health<Status>,
+        events: Option<Events>,
+    ) -> anyhow::Result<Self> {
+        let mut kernel = events.is_some().then(Kernel::open).transpose()?;
+        let connections =
+            events.is_some().then(|| Connections::open(health.status().metrics.conntrack_deletions)).transpose()?;
         let mut skeleton = false;
         if let Some(kernel) = &mut kernel {
-            selftest::run(kernel.connection())?;
             skeleton = !kernel.has_table(compile::TABLE)?;
-            health.update(|status| status.self_tested = true);
         }
         let mut enforcer = Self {
             stages,
@@ -151,7 +173,10 @@ impl<'a> Enforcer<'a> {
             failed: false,
             reported: BTreeSet::new(),
             unseen: Vec::new(),
+            metrics: health.status().metrics,
             health,
+            events,
+            heard: None,
         };
         enforcer.program(&Delta::default());
         Ok(enforcer)
@@ -214,6 +239,7 @@ impl<'a> Enforcer<'a> {
         let repairs = self.program(&Delta::default());
         if repairs > 0 {
             tracing::error!(operations = repairs, "the table did not hold what it should; it is repaired");
+            self.metrics.repairs.inc();
             self.health.update(|status| status.repairs += 1);
         }
     }
@@ -248,6 +274,17 @@ impl<'a> Enforcer<'a> {
                         if synced { "policies are in force" } else { "pods are closed until the cluster is known" },
                     );
                 }
+                let metrics = &self.metrics;
+                if applied.operations > 0 {
+                    metrics.transactions.inc();
+                    metrics.transaction_time.observe(applied.took.as_secs_f64());
+                    self.heard.iter().for_each(|heard| metrics.event_to_kernel.observe(heard.elapsed().as_secs_f64()));
+                }
+                metrics.repairs.inc_by(applied.repaired.into());
+                if let Known::All(compiled) = &self.known {
+                    metrics.local_pods.set(compiled.local_pods().count() as i64);
+                    metrics.elements.set(compiled.members() as i64);
+                }
                 self.health.update(|status| {
                     status.transactions += u64::from(applied.operations > 0);
                     status.repairs += u64::from(applied.repaired);
@@ -258,6 +295,7 @@ impl<'a> Enforcer<'a> {
             }
             Err(error) => {
                 tracing::error!(%error, "what was in force before still is");
+                self.metrics.failures.inc();
                 self.health.update(|status| {
                     status.failures += 1;
                     status.programmed = false;
@@ -295,11 +333,21 @@ impl<'a> Enforcer<'a> {
                 tracing::warn!(
                     policy = %policy.key,
                     generation = policy.generation,
-                    reasons,
+                    reasons = reasons.as_str(),
                     "policy refused: the pods that it selects are closed, save for what other policies allow",
                 );
+                if let Some(events) = &self.events {
+                    events.refused(Refusal {
+                        policy: policy.key.clone(),
+                        uid: policy.uid.clone(),
+                        generation: policy.generation,
+                        reasons,
+                    });
+                }
             }
         }
+        self.metrics.policies.set(world.policies.len() as i64);
+        self.metrics.refused.set(known.len() as i64);
         self.health.update(|status| {
             status.refused = refused()
                 .map(|policy| RefusedPolicy {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::health::Report;
+use crate::metrics::Metrics;
 
 /// What `/status` tells, as JSON.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -13,6 +14,8 @@ pub struct Status {
     pub node: String,
     /// Whether the kernel self-test passed.
     pub self_tested: bool,
+    /// What the kernel lacks, each with what to do about it (P36).
+    pub missing: Vec<String>,
     /// The kinds whose first list has not arrived yet.
     pub waiting_for: BTreeSet<&'static str>,
     /// Whether the policies of this node are in the kernel as they are known.
@@ -31,6 +34,9 @@ pub struct Status {
     pub unseen: Vec<String>,
     /// Policies that close the pods that they select, with the reasons.
     pub refused: Vec<RefusedPolicy>,
+    /// What `/metrics` tells.
+    #[serde(skip)]
+    pub metrics: Metrics,
 }
 
 /// A policy that could not be understood.
@@ -45,7 +51,14 @@ pub struct RefusedPolicy {
 }
 
 impl Report for Status {
+    fn metrics(&self) -> Option<String> {
+        Some(self.metrics.text())
+    }
+
     fn not_ready(&self) -> Option<String> {
+        if !self.missing.is_empty() {
+            return Some(self.missing.join("; "));
+        }
         if !self.self_tested {
             return Some("the kernel self-test has not passed yet".to_owned());
         }

@@ -190,6 +190,7 @@ fn connects_a_node_once_it_can_be_policed() {
             node: "a".to_owned(),
             health_port: ENFORCER,
             dry_run: false,
+            filename: Vec::new(),
             pod_to_own_node: OwnNode::Policed,
         };
         thread::spawn(|| netpol_enforcer::run(enforcer).expect("the enforcer"));

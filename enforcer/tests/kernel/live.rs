@@ -7,8 +7,8 @@ use std::thread;
 
 use netpol_enforcer::compile::OwnNode;
 use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
-use netpol_lab::api::resources::{NAMESPACE, NETWORK_POLICY, POD};
-use netpol_lab::api::{Credentials, DeleteOptions, Part, Store, kubeconfig};
+use netpol_lab::api::resources::{EVENT, NAMESPACE, NETWORK_POLICY, POD};
+use netpol_lab::api::{Credentials, DeleteOptions, Filter, Part, Store, kubeconfig};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
@@ -40,6 +40,13 @@ fn add_policy(store: &Store, name: &str, spec: Value) {
     store.create(NETWORK_POLICY, "default", policy).expect("a policy");
 }
 
+/// The Events on policies.
+fn refusals(store: &Store) -> Vec<Value> {
+    let events = store.list(EVENT, &Filter::default()).items;
+    let events = events.iter().map(|event| event.value().clone());
+    events.filter(|event| event["reason"] == "PolicyRefused").collect()
+}
+
 fn ask(path: &str) -> String {
     ask_port(HEALTH, path)
 }
@@ -66,6 +73,7 @@ fn follows_the_api_server_and_outlives_it() {
             node: "node-1".to_owned(),
             health_port: HEALTH,
             dry_run: false,
+            filename: Vec::new(),
             pod_to_own_node: OwnNode::Policed,
         };
         thread::spawn(|| netpol_enforcer::run(arguments).expect("the enforcer"));
@@ -84,6 +92,19 @@ fn follows_the_api_server_and_outlives_it() {
         eventually("isolated", || !tcp(&client, &server, PORT));
         store.delete(NETWORK_POLICY, "default", "isolate", &DeleteOptions::default()).expect("deleted");
         eventually("open again (N64)", || tcp(&client, &server, PORT));
+
+        let unknown = json!({ "podSelector": {}, "tomorrow": ["a field of a newer API server"] });
+        add_policy(&store, "unknown", unknown);
+        eventually("an Event on the policy that is refused", || !refusals(&store).is_empty());
+        assert!(ask("/metrics").contains("netpol_refused_policies 1"), "{}", ask("/metrics"));
+        store.delete(NETWORK_POLICY, "default", "unknown", &DeleteOptions::default()).expect("deleted");
+        eventually("nothing is refused", || ask("/metrics").contains("netpol_refused_policies 0"));
+        let [event] = &refusals(&store)[..] else { panic!("one: {:?}", refusals(&store)) };
+        assert_eq!((event["type"].as_str(), event["reason"].as_str()), (Some("Warning"), Some("PolicyRefused")));
+        let metrics = ask("/metrics");
+        for line in ["netpol_policies 0", "netpol_local_pods 2", "netpol_event_to_kernel_seconds_bucket", "# EOF"] {
+            assert!(metrics.contains(line), "{line}: {metrics}");
+        }
 
         add_policy(&store, "isolate", isolate);
         eventually("isolated again", || !tcp(&client, &server, PORT));

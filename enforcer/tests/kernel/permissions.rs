@@ -1,7 +1,7 @@
 //! What the programs ask of the API server is what their roles allow, and no more.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::{fs, thread};
@@ -38,7 +38,7 @@ fn allowed(role: &str) -> BTreeSet<Permission> {
     permissions
 }
 
-/// An API server without objects that writes down what it is asked.
+/// An API server with one object, a policy that has to be refused, that writes down what it is asked.
 fn record(listener: TcpListener) -> Arc<Mutex<BTreeSet<Permission>>> {
     let asked = Arc::new(Mutex::new(BTreeSet::new()));
     let record = Arc::clone(&asked);
@@ -51,10 +51,23 @@ fn record(listener: TcpListener) -> Arc<Mutex<BTreeSet<Permission>>> {
     asked
 }
 
+/// A policy with an operator that nobody knows.
+const REFUSED: &str = r#"{"metadata":{"name":"refused","namespace":"default","uid":"1"},
+    "spec":{"podSelector":{"matchExpressions":[{"key":"a","operator":"Like"}]}}}"#;
+
 fn answer(stream: &TcpStream, record: &Mutex<BTreeSet<Permission>>) {
-    let mut lines = BufReader::new(stream).lines();
-    while let Some(Ok(request)) = lines.next() {
-        while !lines.next().expect("headers").expect("text").is_empty() {}
+    let mut reader = BufReader::new(stream);
+    while let Some(Ok(request)) = reader.by_ref().lines().next() {
+        let mut body = 0;
+        loop {
+            let header = reader.by_ref().lines().next().expect("headers").expect("text").to_ascii_lowercase();
+            match header.strip_prefix("content-length: ") {
+                _ if header.is_empty() => break,
+                Some(length) => body = length.parse().expect("a length"),
+                None => {}
+            }
+        }
+        reader.read_exact(&mut vec![0; body]).expect("a body");
         let permission = permission(&request);
         let (verb, resource) = (permission.0.clone(), permission.2.clone());
         record.lock().expect("the record").insert(permission);
@@ -65,6 +78,10 @@ fn answer(stream: &TcpStream, record: &Mutex<BTreeSet<Permission>>) {
                 .expect("sent");
             continue;
         }
+        if verb == "create" {
+            write!(stream, "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n").expect("sent");
+            continue;
+        }
         let kind = match resource.as_str() {
             "namespaces" => "NamespaceList",
             "pods" => "PodList",
@@ -72,8 +89,10 @@ fn answer(stream: &TcpStream, record: &Mutex<BTreeSet<Permission>>) {
             _ => "NetworkPolicyList",
         };
         let version = if kind == "NetworkPolicyList" { "networking.k8s.io/v1" } else { "v1" };
-        let list =
-            format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{{"resourceVersion":"1"}},"items":[]}}"#);
+        let items = if resource == "networkpolicies" { REFUSED } else { "" };
+        let list = format!(
+            r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{{"resourceVersion":"1"}},"items":[{items}]}}"#
+        );
         let length = list.len();
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{list}")
             .expect("sent");
@@ -88,13 +107,15 @@ fn permission(request: &str) -> Permission {
     let (group, resource) = match path.split('/').collect::<Vec<_>>()[..] {
         ["", "api", "v1", resource] => ("", resource),
         ["", "apis", group, "v1", resource] => (group, resource),
+        ["", "apis", group, "v1", "namespaces", _, resource] if method == "POST" => (group, resource),
         _ => panic!("{request}: not a request about all objects of a kind"),
     };
     let watches = query.split('&').any(|parameter| parameter == "watch=true");
     let verb = match method {
         "GET" if watches => "watch",
         "GET" => "list",
-        other => panic!("{other} {target}: nothing is to be written"),
+        "POST" if resource == "events" => "create",
+        other => panic!("{other} {target}: nothing else is to be written"),
     };
     (verb.to_owned(), group.to_owned(), resource.to_owned())
 }
@@ -133,6 +154,7 @@ fn of_the_enforcer() {
                 node: "a".to_owned(),
                 health_port: 9808,
                 dry_run: false,
+                filename: Vec::new(),
                 pod_to_own_node: OwnNode::Policed,
             };
             thread::spawn(|| netpol_enforcer::run(arguments).expect("the enforcer"));

@@ -112,6 +112,11 @@ impl Incremental {
         delta
     }
 
+    /// How many elements of dispatch maps and peer sets are of pods.
+    pub fn members(&self) -> usize {
+        self.local.len() * Direction::BOTH.len() + self.sets.members()
+    }
+
     /// The whole ruleset: what [`compile`](super::compile) makes of the world and the site.
     pub fn ruleset(&self) -> Ruleset {
         let mut ruleset = skeleton(&self.site);

@@ -29,6 +29,11 @@ struct InUse {
 }
 
 impl Sets {
+    /// How many entries of pods' addresses there are in all of them.
+    pub(super) fn members(&self) -> usize {
+        self.in_use.values().map(|known| known.members.len()).sum()
+    }
+
     /// One user more.
     pub(super) fn acquire(&mut self, key: &SetKey) {
         if let Some(known) = self.in_use.get_mut(key) {
