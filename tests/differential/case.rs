@@ -70,8 +70,8 @@ impl Stand {
         Self::new(self.exchange, Some(sabotage))
     }
 
-    /// Walks through the case of this seed. Gives how many packets were tried, or the first difference.
-    pub(crate) fn case(&mut self, seed: u64) -> Result<usize, Box<Difference>> {
+    /// Walks through the case of this seed. Gives how many worlds there were and how many packets were tried, or the first difference.
+    pub(crate) fn case(&mut self, seed: u64) -> Result<(u64, u64), Box<Difference>> {
         let mut generator = Generator::new(seed);
         let changes = if generator.chance(50) { 0 } else { generator.random.usize(1..=3) };
         let mut steps = vec![generator.world()];
@@ -89,24 +89,29 @@ impl Stand {
                 panic!("seed {seed} makes a policy that the API server refuses: {invalid:?}")
             });
             let attempts = attempts(&mut generator, &world);
-            tried += attempts.len();
+            tried += attempts.len() as u64;
             if let Some(wrong) = self.wrong_verdict(&specification, &attempts) {
                 return Err(self.difference(steps, wrong));
             }
             if steps.len() > changes {
-                return Ok(tried);
+                return Ok((steps.len() as u64, tried));
             }
             steps.push(changed(&mut generator, &world));
         }
     }
 
-    /// The same after these steps, if it is as wrong there; none where one of the packet's ends is missing, or a policy invalid.
-    pub(crate) fn again(&mut self, steps: &[World], wrong: &Wrong) -> Option<Box<Difference>> {
+    /// The same after these steps, if it is as wrong there; none where one of the packet's ends is missing, or more policies than
+    /// so many are invalid.
+    pub(crate) fn again(&mut self, steps: &[World], wrong: &Wrong, invalid: usize) -> Option<Box<Difference>> {
         let mut specification = None;
         for world in steps {
             specification = Some(Specification::new(&world.cluster()).ok()?);
         }
         let (specification, last) = (specification?, steps.last()?);
+        // Otherwise what is left could be another difference: about what is invalid.
+        if steps.iter().map(World::invalid_policies).sum::<usize>() > invalid {
+            return None;
+        }
         if let Wrong::Verdict { attempt, .. } = wrong {
             judge(&specification, attempt).filter(|_| attempt.is_of(last))?;
         }

@@ -7,6 +7,7 @@ use crate::world::{World, has_ended, is_host_network};
 /// A world that differs from this one in one to three objects.
 pub(crate) fn changed(generator: &mut Generator, world: &World) -> World {
     let mut world = world.clone();
+    world.restarted = generator.chance(15);
     for _ in 0..generator.random.usize(1..=3) {
         change(generator, &mut world);
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use netpol_enforcer::apply::{Applied, Kernel};
-use netpol_enforcer::compile::{OwnNode, Site, compile};
+use netpol_enforcer::compile::{Incremental, OwnNode, Site};
+use netpol_enforcer::diff;
 use netpol_enforcer::world::{Change, Delta, Namespace, Pod, Policy, World as Known};
 
 use crate::node::UPLINK;
@@ -14,8 +15,7 @@ use crate::world::World;
 /// The enforcer of the tested node.
 pub(crate) struct Enforcer {
     kernel: Kernel,
-    site: Site,
-    known: Known,
+    compiled: Incremental,
     /// What it has been told.
     told: World,
     sabotage: Option<Sabotage>,
@@ -23,39 +23,43 @@ pub(crate) struct Enforcer {
 
 impl Enforcer {
     pub(crate) fn new(sabotage: Option<Sabotage>) -> Self {
-        let uplinks = [UPLINK, "lo"].map(str::to_owned).into();
-        Self {
-            kernel: Kernel::open().expect("nftables"),
-            site: Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed },
-            known: Known::default(),
-            told: World::default(),
-            sabotage,
-        }
+        let (kernel, compiled) = begin(Known::default());
+        Self { kernel, compiled, told: World::default(), sabotage }
     }
 
     /// Tells it of everything that differs from what it was told before, and has it write.
     pub(crate) fn follow(&mut self, world: &World) -> Applied {
         let told = self.sabotage.map_or_else(|| world.clone(), |sabotage| sabotage.told(&self.told, world));
-        let namespaces = deltas(&self.told.namespaces, &told.namespaces, |it| (&it.metadata.name, &None));
-        let pods = deltas(&self.told.pods, &told.pods, |it| (&it.metadata.namespace, &it.metadata.name));
-        let policies = deltas(&self.told.policies, &told.policies, |it| (&it.metadata.namespace, &it.metadata.name));
-        for delta in namespaces {
-            self.known.apply(Change::Namespaces(read(delta, Namespace::read)));
-        }
-        for delta in pods {
-            self.known.apply(Change::Pods(read(delta, Pod::read)));
-        }
-        for delta in policies {
-            self.known.apply(Change::Policies(read(delta, Policy::read)));
-        }
+        let before = if world.restarted { &World::default() } else { &self.told };
+        let namespaces = deltas(&before.namespaces, &told.namespaces, |it| (&it.metadata.name, &None));
+        let pods = deltas(&before.pods, &told.pods, |it| (&it.metadata.namespace, &it.metadata.name));
+        let policies = deltas(&before.policies, &told.policies, |it| (&it.metadata.namespace, &it.metadata.name));
+        let changes = namespaces.into_iter().map(|delta| Change::Namespaces(read(delta, Namespace::read)));
+        let changes = changes.chain(pods.into_iter().map(|delta| Change::Pods(read(delta, Pod::read))));
+        let changes = changes.chain(policies.into_iter().map(|delta| Change::Policies(read(delta, Policy::read))));
+        let delta = if world.restarted {
+            let mut known = Known::default();
+            changes.for_each(|change| drop(known.apply(change)));
+            (self.kernel, self.compiled) = begin(known);
+            diff::Delta::default()
+        } else {
+            self.compiled.update(changes).delta
+        };
         self.told = told;
-        self.kernel.apply(compile(&self.known, &self.site)).expect("the kernel takes the rules")
+        self.kernel.follow(&self.compiled, &delta).expect("the kernel takes the rules")
     }
 
     /// The rules that it means to have in force, as nft text.
     pub(crate) fn rules(&self) -> String {
-        compile(&self.known, &self.site).to_string()
+        self.compiled.ruleset().to_string()
     }
+}
+
+/// An enforcer as it starts, once it knows the cluster.
+fn begin(known: Known) -> (Kernel, Incremental) {
+    let uplinks = [UPLINK, "lo"].map(str::to_owned).into();
+    let site = Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed };
+    (Kernel::open().expect("nftables"), Incremental::new(known, site))
 }
 
 fn read<K, T>(delta: Delta<&K>, read: fn(&K) -> T) -> Delta<T> {

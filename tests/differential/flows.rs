@@ -7,7 +7,7 @@ use netpol_oracle::{End, Family, Flow, Judgement, Specification, Traffic};
 
 use crate::generate::Generator;
 use crate::packet::Opening;
-use crate::place::{FAMILIES, NODE, NODES, Place, is_outside, node_address};
+use crate::place::{NODE, NODES, Place, is_outside, node_address};
 use crate::policies::NUMBERS;
 use crate::world::{World, addresses, has_ended, is_host_network, name};
 
@@ -75,10 +75,7 @@ pub(crate) fn attempts(generator: &mut Generator, world: &World) -> Vec<Attempt>
         let peer = &ends[generator.random.usize(..ends.len())];
         let (from, to) = if generator.chance(50) { (subject, peer) } else { (peer, subject) };
         // Nothing of a pod's to itself ever leaves it (N50).
-        if from.1.is_ipv4() == to.1.is_ipv4()
-            && FAMILIES.contains(&Family::of(from.1))
-            && Place::of(from.1) != Place::of(to.1)
-        {
+        if from.1.is_ipv4() == to.1.is_ipv4() && Place::of(from.1) != Place::of(to.1) {
             let traffic = traffic(generator, world);
             let flow = Flow { from: from.0.clone(), to: to.0.clone(), traffic, family: Family::of(from.1) };
             attempts.push(Attempt { flow, from: from.1, to: to.1 });

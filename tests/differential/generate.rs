@@ -57,7 +57,7 @@ impl Generator {
             let pod = self.host_pod();
             world.pods.push(pod);
         }
-        if self.chance(10) {
+        if self.chance(25) {
             let pod = self.ended_pod(&world);
             world.pods.push(pod);
         }

@@ -8,10 +8,6 @@ use netpol_oracle::Family;
 pub(crate) const NODE: &str = "node-a";
 /// All nodes; the first is [`NODE`].
 pub(crate) const NODES: [&str; 3] = [NODE, "node-b", "node-c"];
-/// Families whose packets are tried.
-pub(crate) const FAMILIES: &[Family] = &[Family::V4];
-/// Whether policies name ports.
-pub(crate) const NAMED_PORTS: bool = false;
 /// How many pods the tested node can have with a network of their own.
 pub(crate) const SLOTS: u8 = 4;
 /// How many the others can have together.

@@ -8,7 +8,7 @@ use netpol_oracle::Family;
 use serde_json::{Map, Value, json};
 
 use crate::generate::{Generator, LABELS, NAMESPACES, typed};
-use crate::place::{NAMED_PORTS, NODES, local_address, node_address, remote_address};
+use crate::place::{NODES, local_address, node_address, remote_address};
 use crate::world::{World, addresses};
 
 /// Ports that rules name and packets try.
@@ -34,6 +34,9 @@ pub(crate) fn policy(generator: &mut Generator, world: &World) -> NetworkPolicy 
             spec.insert(direction.to_owned(), rules);
         }
     }
+    if generator.chance(4) {
+        break_one_thing(generator, &mut spec);
+    }
     typed(json!({
         "metadata": {
             "namespace": generator.pick(&NAMESPACES), "name": format!("policy-{number}"), "uid": format!("policy-{number}"),
@@ -41,6 +44,25 @@ pub(crate) fn policy(generator: &mut Generator, world: &World) -> NetworkPolicy 
         },
         "spec": spec,
     }))
+}
+
+/// Adds a rule that the API server would refuse; an enforcer may meet one that an older server let pass.
+fn break_one_thing(generator: &mut Generator, spec: &mut Map<String, Value>) {
+    let rules = [
+        json!({ "ports": [{ "protocol": "ICMP" }] }),
+        json!({ "ports": [{ "port": 0 }] }),
+        json!({ "ports": [{ "port": 81, "endPort": 80 }] }),
+        json!({ "ports": [{ "endPort": 80 }] }),
+        json!({ "from": [{ "ipBlock": { "cidr": "10.0.0.0/33" } }] }),
+        json!({ "from": [{ "ipBlock": { "cidr": "10.0.0.0/8", "except": ["ten"] } }] }),
+        json!({ "from": [{ "podSelector": { "matchExpressions": [{ "key": "app", "operator": "Near", "values": ["a"] }] } }] }),
+        json!({ "from": [{ "podSelector": { "matchExpressions": [{ "key": "app", "operator": "In" }] } }] }),
+    ];
+    let rule = rules[generator.random.usize(..rules.len())].clone();
+    match spec.get_mut("ingress").and_then(Value::as_array_mut) {
+        Some(listed) => listed.push(rule),
+        None => drop(spec.insert("ingress".to_owned(), json!([rule]))),
+    }
 }
 
 /// Absent, empty, or a few.
@@ -151,7 +173,7 @@ fn port(generator: &mut Generator, may_be_named: bool) -> Value {
     }
     match generator.random.u8(..10) {
         0..2 => {}
-        2..5 if may_be_named && NAMED_PORTS => drop(port.insert("port".to_owned(), generator.pick(&NAMES).into())),
+        2..5 if may_be_named => drop(port.insert("port".to_owned(), generator.pick(&NAMES).into())),
         2..7 => drop(port.insert("port".to_owned(), generator.pick(&NUMBERS).into())),
         _ => {
             let (one, other) = (generator.pick(&NUMBERS), generator.pick(&NUMBERS));

@@ -4,11 +4,9 @@
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use netpol_oracle::Family;
 use serde_json::json;
 
 use crate::generate::typed;
-use crate::place::{FAMILIES, NAMED_PORTS};
 use crate::world::World;
 
 macro_rules! sabotages {
@@ -70,15 +68,6 @@ sabotages! {
 }
 
 impl Sabotage {
-    /// Whether what is tried can show it.
-    pub(crate) fn can_show(self) -> bool {
-        match self {
-            Self::Ipv4OpensIpv6 => FAMILIES.contains(&Family::V6),
-            Self::NamedPortOfAnyPod => NAMED_PORTS,
-            _ => true,
-        }
-    }
-
     /// What the enforcer hears of a world, after it has heard of another.
     pub(crate) fn told(self, before: &World, world: &World) -> World {
         let mut world = world.clone();

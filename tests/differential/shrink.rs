@@ -7,11 +7,12 @@ use crate::world::World;
 
 /// Takes away worlds, then whatever else can go, as long as the same thing is still wrong.
 pub(crate) fn smallest(stand: &mut Stand, mut difference: Box<Difference>) -> Box<Difference> {
+    let invalid = difference.steps.iter().map(World::invalid_policies).sum();
     let mut index = 0;
     while difference.steps.len() > 1 && index < difference.steps.len() - 1 {
         let mut fewer = difference.steps.clone();
         fewer.remove(index);
-        match stand.again(&fewer, &difference.wrong) {
+        match stand.again(&fewer, &difference.wrong, invalid) {
             Some(smaller) => difference = smaller,
             None => index += 1,
         }
@@ -28,7 +29,7 @@ pub(crate) fn smallest(stand: &mut Stand, mut difference: Box<Difference>) -> Bo
             if steps.len() != difference.steps.len() {
                 continue;
             }
-            if let Some(smaller) = stand.again(&steps, &difference.wrong) {
+            if let Some(smaller) = stand.again(&steps, &difference.wrong, invalid) {
                 (difference, value) = (smaller, without);
             }
         }

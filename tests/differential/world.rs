@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use netpol_oracle::{Cluster, Family, Node, PodName, PodPort, Protocol};
+use netpol_oracle::{Cluster, Family, Node, PodName, PodPort, Protocol, Specification};
 use serde::{Deserialize, Serialize};
 
 use crate::place::{NODES, Place, node_address};
@@ -19,6 +19,9 @@ pub(crate) struct World {
     pub(crate) pods: Vec<Pod>,
     #[serde(default)]
     pub(crate) policies: Vec<NetworkPolicy>,
+    /// The enforcer was killed before it heard of this, and another began with what the kernel holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) restarted: bool,
 }
 
 /// The protocol that the API calls so; absent means TCP.
@@ -60,8 +63,13 @@ impl World {
             namespaces: namespaces.collect(),
             pods: pods.collect(),
             nodes: nodes.collect(),
-            policies: self.policies.clone(),
+            policies: self.policies.iter().map(understood).collect(),
         }
+    }
+
+    /// How many policies the API server would refuse.
+    pub(crate) fn invalid_policies(&self) -> usize {
+        self.policies.iter().filter(|policy| !is_valid(policy)).count()
     }
 
     /// Who has an address of the tested node's pods, by slot; none where two have it, which no cluster has for long.
@@ -86,6 +94,36 @@ pub(crate) fn name(pod: &Pod) -> PodName {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         name: pod.metadata.name.clone().unwrap_or_default(),
     }
+}
+
+/// The policy without rules that have no effect (N9), or what becomes of one that the API server would refuse: it isolates, and
+/// allows nothing (P31).
+fn understood(policy: &NetworkPolicy) -> NetworkPolicy {
+    let mut policy = policy.clone();
+    let valid = is_valid(&policy);
+    if let Some(spec) = &mut policy.spec {
+        let egress = spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
+        let types = spec.policy_types.get_or_insert_default();
+        if types.is_empty() {
+            types.extend(["Ingress", "Egress"].iter().take(if egress { 2 } else { 1 }).map(|name| name.to_string()));
+        }
+        let lists = |name: &str| types.iter().any(|listed| listed == name);
+        spec.ingress = spec.ingress.take().filter(|_| valid && lists("Ingress"));
+        spec.egress = spec.egress.take().filter(|_| valid && lists("Egress"));
+    }
+    policy
+}
+
+/// Whether the API server would take what has an effect in it.
+fn is_valid(policy: &NetworkPolicy) -> bool {
+    let mut policy = policy.clone();
+    if let Some(spec) = &mut policy.spec {
+        let types = spec.policy_types.as_deref().unwrap_or_default();
+        let lists = |name: &str| types.is_empty() || types.iter().any(|listed| listed == name);
+        spec.ingress = spec.ingress.take().filter(|_| lists("Ingress"));
+        spec.egress = spec.egress.take().filter(|_| lists("Egress"));
+    }
+    Specification::new(&Cluster { policies: vec![policy], ..Cluster::default() }).is_ok()
 }
 
 fn oracle_pod(pod: &Pod) -> netpol_oracle::Pod {

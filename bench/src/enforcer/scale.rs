@@ -57,6 +57,7 @@ fn cluster(size: Size, changes: usize, report: &mut Report) -> anyhow::Result<Sa
     let at = format!("at {} pods and {} policies", size.pods, size.policies);
     let took = first.percentile(50.0).as_secs_f64() * 1000.0;
     report.add(format!("first sync {at}"), took, Unit::Milliseconds, Some(Target::AtMost(2000.0)));
+    report.add(format!("resident memory {at}"), resident()?, Unit::Mebibytes, Some(Target::AtMost(150.0)));
     let (mut added, mut relabelled, mut all) = (Samples::default(), Samples::default(), Samples::default());
     for index in 0..changes {
         let mut object = pod(size, size.pods + index);
@@ -70,6 +71,13 @@ fn cluster(size: Size, changes: usize, report: &mut Report) -> anyhow::Result<Sa
     report.durations(&format!("a pod is added {at}"), &added, Some(5.0), Some(20.0));
     report.durations(&format!("a pod is relabelled {at}"), &relabelled, Some(5.0), Some(20.0));
     Ok(all)
+}
+
+/// What this process holds in memory, in MiB: the world and what was made of it, and little else.
+fn resident() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("reading this process's status")?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    Ok(kib.context("the status of a process says VmRSS")?.parse::<f64>()? / 1024.0)
 }
 
 fn set_pod(object: Value) -> anyhow::Result<Change> {
