@@ -1,14 +1,18 @@
 //! What the harness asks, carried out: reads lines, starts work, hands the answers to the ledger.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use netpol_wire::{Answer, Call, FromAgent, Hello, ToAgent, VERSION};
-use tokio::sync::mpsc;
+use netpol_wire::{Answer, Call, End, FromAgent, Hello, ToAgent, VERSION};
+use tokio::sync::{Notify, mpsc};
 
 use crate::capture::Capture;
 use crate::held::HeldConnections;
 use crate::ledger::{Ledger, Line};
 use crate::prober;
+
+/// How long an agent that was asked to end waits for the acknowledgement.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
 
 /// The agent of a pod: what outlives every attached relay.
 #[derive(Debug)]
@@ -17,6 +21,9 @@ pub(crate) struct Agent {
     ledger: Mutex<Ledger>,
     capture: Capture,
     held: HeldConnections,
+    /// The call that asked this agent to end.
+    ending: Mutex<Option<u64>>,
+    ended: Notify,
 }
 
 impl Agent {
@@ -29,6 +36,8 @@ impl Agent {
             ledger: Mutex::default(),
             capture: Capture::start(),
             held: HeldConnections::default(),
+            ending: Mutex::default(),
+            ended: Notify::new(),
         }))
     }
 
@@ -42,7 +51,12 @@ impl Agent {
     /// Carries out one line. A line that cannot be read is answered with an error under its id, or under 0 if it has none.
     pub(crate) fn hear(self: &Arc<Self>, line: &[u8]) {
         match serde_json::from_slice(line) {
-            Ok(ToAgent::Ack { ack }) => self.ledger().acknowledge(ack),
+            Ok(ToAgent::Ack { ack }) => {
+                self.ledger().acknowledge(ack);
+                if *self.ending.lock().unwrap_or_else(PoisonError::into_inner) == Some(ack) {
+                    self.ended.notify_one();
+                }
+            }
             Ok(ToAgent::Call { id, call }) => {
                 if self.ledger().begin(id) {
                     self.carry_out(id, call);
@@ -56,6 +70,11 @@ impl Agent {
                 self.ledger().send(&to_line(&FromAgent::Answer { id, answer }));
             }
         }
+    }
+
+    /// Returns when somebody has asked this agent to end and knows that it does.
+    pub(crate) async fn asked_to_end(&self) {
+        self.ended.notified().await;
     }
 
     fn carry_out(self: &Arc<Self>, id: u64, call: Call) {
@@ -82,6 +101,15 @@ impl Agent {
                 });
             }
             Call::Held(tokens) => self.answer(id, Answer::Held(self.held.report(&tokens))),
+            Call::End(End {}) => {
+                *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+                self.answer(id, Answer::Ending(End {}));
+                let agent = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(UNACKNOWLEDGED).await;
+                    agent.ended.notify_one();
+                });
+            }
             Call::Release(tokens) => self.answer(id, Answer::Held(self.held.release(&tokens))),
         }
     }

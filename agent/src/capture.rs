@@ -16,13 +16,13 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use etherparse::{Icmpv4Type, Icmpv6Type, LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{Icmpv4Type, Icmpv6Type, IpNumber, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use netpol_wire::{Arrival, Proto, Token};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
-use crate::{kernel, packet_filter};
+use crate::{kernel, packet_filter, sctp};
 
 /// How old a record may be to answer a question.
 const FRESH: Duration = Duration::from_secs(10);
@@ -145,11 +145,12 @@ fn answer(records: &BTreeMap<Key, Record>, tokens: &[Token], now: Instant) -> Ve
     arrived
 }
 
-/// The record that a packet belongs to: a SYN, a datagram or an echo request from a probe's port or identifier.
+/// The record that a packet belongs to: a SYN, a datagram, an INIT or an echo request from a probe's port or identifier.
 fn opening(packet: &[u8]) -> Option<Key> {
     // Lax, because the buffer cuts long packets off.
     let packet = LaxSlicedPacket::from_ip(packet).ok()?;
-    let (src, transport) = (source(&packet)?, packet.transport?);
+    let src = source(&packet)?;
+    let Some(transport) = &packet.transport else { return association(&packet, src) };
     let (id, proto, port) = match transport {
         TransportSlice::Tcp(tcp) if tcp.syn() && !tcp.ack() => {
             (tcp.source_port(), Proto::Tcp, Some(tcp.destination_port()))
@@ -166,6 +167,18 @@ fn opening(packet: &[u8]) -> Option<Key> {
         _ => return None,
     };
     Token::owns(id).then_some((id, proto, src, port))
+}
+
+/// The record of an SCTP INIT, which the parser hands out as mere bytes.
+fn association(packet: &LaxSlicedPacket<'_>, src: IpAddr) -> Option<Key> {
+    let payload = match packet.net.as_ref()? {
+        LaxNetSlice::Ipv4(ip) => ip.payload(),
+        LaxNetSlice::Ipv6(ip) => ip.payload(),
+        LaxNetSlice::Arp(_) => return None,
+    };
+    let sctp = sctp::Packet::parse(payload.payload).filter(|_| payload.ip_number == IpNumber::SCTP)?;
+    let opens = matches!(sctp.chunk, sctp::Chunk::Init(_)) && Token::owns(sctp.from);
+    opens.then_some((sctp.from, Proto::Sctp, src, Some(sctp.to)))
 }
 
 fn source(packet: &LaxSlicedPacket<'_>) -> Option<IpAddr> {

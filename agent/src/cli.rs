@@ -34,6 +34,14 @@ pub struct ServerArgs {
     /// Answer here over UDP only; may be repeated
     #[arg(long = "udp-port", value_name = "PORT")]
     pub udp_ports: Vec<u16>,
+
+    /// Answer INITs here over SCTP, by raw packets (needs NET_RAW); may be repeated
+    #[arg(long = "sctp-port", value_name = "PORT")]
+    pub sctp_ports: Vec<u16>,
+
+    /// Go on after SIGTERM, until the end of the grace period: for pods that are looked at while they are being deleted
+    #[arg(long)]
+    pub linger: bool,
 }
 
 /// What to request, and how often.

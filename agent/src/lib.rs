@@ -24,6 +24,8 @@ mod ledger;
 mod packet_filter;
 pub mod ping;
 mod prober;
+mod sctp;
+mod sctp_listener;
 mod server;
 mod session;
 mod signals;
@@ -46,6 +48,7 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         let mut signals = signals::Signals::new().context("cannot handle signals")?;
         server::listen(&server)?;
+        sctp_listener::listen(&server.sctp_ports);
         let agent = calls::Agent::new()?;
         // Last, so that whoever reads a hello finds the listeners there.
         let relays = session::listen()?;
@@ -57,7 +60,8 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
             }
         };
         tokio::select! {
-            () = signals.next() => Ok(ExitCode::SUCCESS),
+            () = signals.next(), if !server.linger => Ok(ExitCode::SUCCESS),
+            () = agent.asked_to_end() => Ok(ExitCode::SUCCESS),
             ended = requests => ended.map(|()| ExitCode::SUCCESS),
         }
     });

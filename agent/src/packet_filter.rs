@@ -18,7 +18,7 @@ const HARDWARE_TYPE: u32 = METADATA + 28;
 /// No label means the next line.
 type Instruction = (&'static str, u32, u32, &'static str, &'static str);
 
-/// Passes TCP SYNs without ACK, UDP datagrams and echo requests that came in for this host on other interfaces than the
+/// Passes TCP SYNs without ACK, UDP datagrams, SCTP INITs and echo requests that came in for this host on other interfaces than the
 /// loopback, cut to `snap` bytes. Expects the network header at offset 0 (a packet socket of type DGRAM).
 pub(crate) fn opening(snap: u32) -> Vec<SockFilter> {
     #[rustfmt::skip]
@@ -42,11 +42,15 @@ pub(crate) fn opening(snap: u32) -> Vec<SockFilter> {
         ("",     BPF_LD | BPF_B | BPF_ABS,   6,                                 "",     ""),
         ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_ICMPV6 as u32,       "ping6", "port"),
         ("port", BPF_JMP | BPF_JEQ,          libc::IPPROTO_UDP as u32,          "pass", ""),
+        ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_SCTP as u32,         "sctp", ""),
         ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_TCP as u32,          "",     "drop"),
         // SYN set, ACK not.
         ("",     BPF_LD | BPF_B | BPF_IND,   13,                                "",     ""),
         ("",     BPF_ALU | BPF_AND,          0x12,                              "",     ""),
         ("",     BPF_JMP | BPF_JEQ,          0x02,                              "pass", "drop"),
+        // The first chunk is an INIT.
+        ("sctp", BPF_LD | BPF_B | BPF_IND,   12,                                "",     ""),
+        ("",     BPF_JMP | BPF_JEQ,          1,                                 "pass", "drop"),
         ("ping", BPF_LD | BPF_B | BPF_IND,   0,                                 "",     ""),
         ("",     BPF_JMP | BPF_JEQ,          8,                                 "pass", "drop"),
         ("ping6", BPF_LD | BPF_B | BPF_IND,  0,                                 "",     ""),

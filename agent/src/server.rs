@@ -26,7 +26,7 @@ pub(crate) struct ListenError {
 
 /// Binds every port for IPv4, and for IPv6 where the kernel has it, and serves them on tasks of the current runtime.
 pub(crate) fn listen(args: &ServerArgs) -> Result<(), ListenError> {
-    let ServerArgs { ports, udp_ports } = args;
+    let ServerArgs { ports, udp_ports, .. } = args;
     let tcp: BTreeSet<u16> = ports.iter().copied().collect();
     let udp: BTreeSet<u16> = ports.iter().chain(udp_ports).copied().collect();
     for port in tcp {

@@ -26,6 +26,8 @@ impl Exit {
     pub fn of(report: &Report) -> Self {
         match report.status() {
             Status::Passed | Status::Reported => Exit::Passed,
+            // Not one of the selected cases could be carried out here.
+            Status::Skipped => Exit::NothingSelected,
             Status::Failed => Exit::Wrong,
             Status::NotMeasured => Exit::Environment,
         }

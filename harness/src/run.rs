@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::claims::Claims;
 use crate::cli::{Output, RunArgs};
 use crate::cluster::{Cluster, connect, find_plugin};
-use crate::execute::{Context, News, not_begun, run_case};
+use crate::execute::{Context, News, missing, not_begun, run_case, skipped};
 use crate::exit::Exit;
 use crate::plan::{self, Case, Plan};
 use crate::progress::Progress;
@@ -180,6 +180,10 @@ async fn one_case(context: &Context, pool: &Pool, plan: &Plan, case: &Case) -> (
     let Some(topology) = plan.topologies.get(&case.topology) else {
         return (not_begun(context, case, format!("topology {} is not there", case.topology)), None);
     };
+    let missing = missing(case, &context.cluster);
+    if !missing.is_empty() {
+        return (skipped(context, case, &missing), None);
+    }
     match pool.lease(topology, case.exclusive).await {
         Ok(mut world) => (run_case(context, case, &mut world).await, Some(world.enforced)),
         Err(error) => (not_begun(context, case, error.to_string()), None),

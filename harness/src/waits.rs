@@ -38,6 +38,9 @@ pub const OBJECTS_GONE: Wait = Wait { name: "objects are gone", limit: Duration:
 /// Before the first policy everything is allowed.
 pub const CONTROL_PASSES: Wait =
     Wait { name: "positive control passes", limit: Duration::from_secs(10), bound: "N1: no policy, no restriction" };
+/// What a network need not carry, such as SCTP, is allowed before the first policy; otherwise it is unsupported.
+pub const OPTIONAL_PASSES: Wait =
+    Wait { name: "optional protocols pass", limit: Duration::from_secs(3), bound: "N46: SCTP is optional" };
 /// The canary of every node follows a flip.
 pub const CANARY_FOLLOWS: Wait =
     Wait { name: "canary follows", limit: Duration::from_secs(10), bound: "N58: in time, without a figure" };

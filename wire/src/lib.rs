@@ -63,9 +63,16 @@ pub enum Call {
     Hold(Hold),
     /// How do these held connections fare? One [`Answer::Held`].
     Held(Vec<Token>),
+    /// End with exit code 0, as if the work were done; one [`Answer::Ending`] first.
+    End(End),
     /// Close these held connections; one [`Answer::Held`] with their last state.
     Release(Vec<Token>),
 }
+
+/// That an agent is to end, or is about to: there is nothing more to say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {}
 
 /// What the agent says to the harness: one line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +112,8 @@ pub enum Answer {
     Arrived(Vec<Arrival>),
     /// The state of held connections.
     Held(Vec<Held>),
+    /// This agent ends once this is acknowledged, or a second later.
+    Ending(End),
     /// The call could not be carried out at all; the text says why.
     Error(String),
 }

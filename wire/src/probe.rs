@@ -16,6 +16,8 @@ pub enum Proto {
     Udp,
     /// Echo request, echo reply.
     Icmp,
+    /// INIT, INIT-ACK, as raw packets.
+    Sctp,
 }
 
 /// One probe to send.
@@ -41,7 +43,7 @@ pub struct Probe {
 pub enum Got {
     /// The round trip: the other pod's agent answered.
     Reply,
-    /// A TCP reset instead of an answer.
+    /// A TCP reset, or an SCTP ABORT, instead of an answer.
     Rst,
     /// An ICMP error (unreachable, administratively prohibited) instead of an answer.
     Icmp,

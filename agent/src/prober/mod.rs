@@ -11,6 +11,7 @@
 //! | all else, among it a tuple that is in use | `Error` |
 
 mod icmp;
+mod sctp;
 mod tcp;
 mod udp;
 
@@ -70,8 +71,11 @@ async fn send(probe: &Probe, lag: &Lag) -> ProbeResult {
         match (probe.proto, probe.port) {
             (Proto::Tcp, Some(port)) => tcp::exchange(probe.n, SocketAddr::new(probe.to, port)).await,
             (Proto::Udp, Some(port)) => udp::exchange(probe.n, SocketAddr::new(probe.to, port)).await,
+            (Proto::Sctp, Some(port)) => sctp::exchange(probe.n, SocketAddr::new(probe.to, port)).await,
             (Proto::Icmp, None) => icmp::exchange(probe.n, probe.to).await,
-            (Proto::Tcp | Proto::Udp, None) => Err(Failure::Nonsense("a TCP or UDP probe needs a port".to_owned())),
+            (Proto::Tcp | Proto::Udp | Proto::Sctp, None) => {
+                Err(Failure::Nonsense("a TCP, UDP or SCTP probe needs a port".to_owned()))
+            }
             (Proto::Icmp, Some(_)) => Err(Failure::Nonsense("an ICMP probe has no port".to_owned())),
         }
     };

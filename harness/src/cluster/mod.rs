@@ -13,7 +13,7 @@ use kube::Client;
 use crate::waits;
 
 pub use client::{ClusterError, connect};
-pub use nodes::{ReadyNode, ready_nodes};
+pub use nodes::{OUTSIDE_LABEL, ReadyNode, outside_node, ready_nodes};
 pub use objects::{ObjectError, Objects};
 pub use persist::persist;
 pub use plugin::{Plugin, find_plugin};
@@ -27,6 +27,8 @@ pub struct Cluster {
     pub objects: Objects,
     /// Where pods may run.
     pub nodes: Vec<ReadyNode>,
+    /// A node outside the pods' network, if there is one.
+    pub outside: Option<ReadyNode>,
     /// The network plugin, if we know it.
     pub plugin: Option<Plugin>,
     /// The image of the agent's pods.
@@ -48,7 +50,9 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`] when the nodes cannot be listed.
     pub async fn survey(client: Client, image: String, run: String) -> Result<Self, ClusterError> {
-        let (nodes, plugin) = futures::join!(ready_nodes(&client), find_plugin(&client));
-        Ok(Cluster { objects: Objects::new(client.clone()), client, nodes: nodes?, plugin, image, run })
+        let (nodes, outside, plugin) =
+            futures::join!(ready_nodes(&client), outside_node(&client), find_plugin(&client));
+        let (nodes, outside) = (nodes?, outside?);
+        Ok(Cluster { objects: Objects::new(client.clone()), client, nodes, outside, plugin, image, run })
     }
 }

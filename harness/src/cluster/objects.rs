@@ -1,6 +1,6 @@
 //! What steps do to objects: apply, delete, patch; by kind, as a suite names them.
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::Status;
@@ -89,6 +89,7 @@ impl Objects {
             "Namespace" => (ApiResource::erase::<Namespace>(&()), false),
             "NetworkPolicy" => (ApiResource::erase::<NetworkPolicy>(&()), true),
             "Pod" => (ApiResource::erase::<Pod>(&()), true),
+            "Service" => (ApiResource::erase::<Service>(&()), true),
             _ => return Err(ObjectError::Kind { kind: kind.to_owned() }),
         };
         Ok(match namespace.filter(|_| namespaced) {
@@ -143,6 +144,16 @@ impl Objects {
             }
             Err(error) => Err(target.failed("create", error)),
         }
+    }
+
+    /// An object as it is now.
+    ///
+    /// # Errors
+    /// [`ObjectError`]
+    pub async fn get(&self, kind: &str, name: &str, namespace: Option<&str>) -> Result<Value, ObjectError> {
+        let api = self.api(kind, namespace)?;
+        let found = persist(|| api.get(name)).await.map_err(|cause| failed("get", kind, name, namespace, cause))?;
+        serde_json::to_value(found).map_err(ObjectError::Malformed)
     }
 
     /// Deletes an object; one that is gone already is no error.

@@ -8,7 +8,8 @@ use super::followed_logs::FollowedLogs;
 use super::held::HeldConnections;
 use super::step::Stage;
 use super::{Context, News, control};
-use crate::plan::{Case, Rehearsal};
+use crate::cluster::Cluster;
+use crate::plan::{Case, Need, Rehearsal};
 use crate::report::{CaseReport, Status};
 use crate::world::World;
 
@@ -18,6 +19,10 @@ pub async fn run_case(context: &Context, case: &Case, world: &mut World) -> Case
     context.tell(News::Began(Box::new(case.clone())));
     let mut report = blank(context, case);
     report.namespaces = world.bindings.namespaces.clone();
+    let missing = missing_families(case, world);
+    if !missing.is_empty() {
+        return skipped(context, case, &missing);
+    }
     if let Err(problem) = steps(context, case, world, &mut report).await {
         report.problems.push(problem);
         report.status = report.status.max(Status::NotMeasured);
@@ -33,6 +38,32 @@ pub async fn run_case(context: &Context, case: &Case, world: &mut World) -> Case
 /// A case that could not begin.
 pub fn not_begun(context: &Context, case: &Case, why: String) -> CaseReport {
     CaseReport { status: Status::NotMeasured, problems: vec![why], ..blank(context, case) }
+}
+
+/// A case that this cluster cannot carry out.
+pub fn skipped(context: &Context, case: &Case, missing: &[Need]) -> CaseReport {
+    let why = missing.iter().map(|need| format!("skipped: {}", need.lacking()));
+    CaseReport { status: Status::Skipped, problems: why.collect(), ..blank(context, case) }
+}
+
+/// What a case needs and a cluster lacks, as far as it shows before pods run.
+pub fn missing(case: &Case, cluster: &Cluster) -> Vec<Need> {
+    let lacks = |need: &Need| match need {
+        Need::TwoNodes => cluster.nodes.len() < 2,
+        Need::Outside => cluster.outside.is_none(),
+        Need::Ipv4 | Need::Ipv6 => false,
+    };
+    case.needs.iter().copied().filter(lacks).collect()
+}
+
+fn missing_families(case: &Case, world: &World) -> Vec<Need> {
+    let has = |v6: bool| world.bindings.pods.values().any(|bound| bound.ips.iter().any(|ip| ip.is_ipv6() == v6));
+    let lacks = |need: &Need| match need {
+        Need::Ipv4 => !has(false),
+        Need::Ipv6 => !has(true),
+        Need::TwoNodes | Need::Outside => false,
+    };
+    case.needs.iter().copied().filter(lacks).collect()
 }
 
 fn blank(context: &Context, case: &Case) -> CaseReport {
@@ -54,13 +85,13 @@ fn blank(context: &Context, case: &Case) -> CaseReport {
 async fn steps(context: &Context, case: &Case, world: &mut World, report: &mut CaseReport) -> Result<(), String> {
     let rehearsal = Rehearsal::new(case, &world.topology, &world.bindings)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-    let measured = control::control(world, &rehearsal.control(), context.profile).await?;
-    report.control = Some(measured);
-    context.tell(News::Control(measured));
+    let (measured, unsupported) = control::control(world, &rehearsal.control(), context.profile).await?;
+    context.tell(News::Control(measured.clone()));
     let held = HeldConnections::default();
     let logs = FollowedLogs::follow(&context.cluster, world, &case.logs);
     let timeout = Duration::from_millis(measured.timeout_ms);
-    let mut stage = Stage { context, case, rehearsal, held, logs, timeout };
+    report.control = Some(measured);
+    let mut stage = Stage { context, case, rehearsal, held, logs, timeout, unsupported };
     let walked = walk(&mut stage, world, report).await;
     stage.held.release(world).await;
     walked

@@ -1,12 +1,12 @@
 //! The positive control: before the first policy everything is allowed, and the round trips tell how long to wait for an answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Profile;
-use crate::plan::Matrix;
+use crate::plan::{Cell, Matrix, OUTSIDE, PodRef, Transport};
 use crate::probe::{Observation, sample};
 use crate::report::Control;
 use crate::waits;
@@ -18,9 +18,16 @@ const ROUNDS: u32 = 2;
 /// Samples until every asserted cell is allowed in [`ROUNDS`] rounds in a row.
 ///
 /// # Errors
-/// In words: which cells are not, and what both ends saw.
-pub(super) async fn control(world: &World, matrix: &Matrix, profile: Profile) -> Result<Control, String> {
-    let cells: BTreeSet<_> = matrix.keys().cloned().collect();
+/// In words: which cells are not, and what both ends saw. Cells that a network need not carry are no error: they are given back as
+/// unsupported.
+pub(super) async fn control(
+    world: &World,
+    matrix: &Matrix,
+    profile: Profile,
+) -> Result<(Control, BTreeSet<Cell>), String> {
+    let mut cells: BTreeMap<_, _> =
+        matrix.iter().map(|(cell, expected)| (cell.clone(), expected.route.clone())).collect();
+    let mut unsupported: BTreeSet<Cell> = BTreeSet::new();
     let start = Instant::now();
     let mut round_trips: Vec<Duration> = Vec::new();
     let mut good = 0;
@@ -41,12 +48,19 @@ pub(super) async fn control(world: &World, matrix: &Matrix, profile: Profile) ->
         if good == ROUNDS {
             let p99 = percentile_99(&mut round_trips);
             let timeout = waits::probe_timeout(p99);
-            return Ok(Control {
+            let control = Control {
                 allowed: round.cells.values().filter(|seen| seen.verdict.satisfies(true)).count(),
                 cells: cells.len(),
                 rtt_p99_us: p99.as_micros() as u64,
                 timeout_ms: timeout.as_millis() as u64,
-            });
+                unsupported: unsupported.iter().map(ToString::to_string).collect(),
+            };
+            return Ok((control, unsupported));
+        }
+        if start.elapsed() > waits::OPTIONAL_PASSES.limit && missing.iter().all(|(cell, _)| is_optional(world, cell)) {
+            unsupported.extend(missing.iter().map(|(cell, _)| (*cell).clone()));
+            cells.retain(|cell, _| !unsupported.contains(cell));
+            continue;
         }
         if start.elapsed() > waits::CONTROL_PASSES.limit {
             let shown = missing.iter().take(4).map(|(cell, seen)| {
@@ -62,6 +76,12 @@ pub(super) async fn control(world: &World, matrix: &Matrix, profile: Profile) ->
             ));
         }
     }
+}
+
+/// Whether a network may be unable to carry a cell without any policy: SCTP (N46), and what lies outside the cluster.
+fn is_optional(world: &World, cell: &Cell) -> bool {
+    let outside = |pod: &PodRef| world.topology.slots.get(pod).is_some_and(|slot| slot == OUTSIDE);
+    matches!(cell.traffic.transport, Transport::Sctp(_)) || outside(&cell.from) || cell.to.pod().is_some_and(outside)
 }
 
 fn percentile_99(round_trips: &mut [Duration]) -> Duration {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use netpol_wire::{Answer, Call, Held, HeldState, Hold as OpenHold, Token};
 
 use super::Profile;
-use crate::plan::{HeldOutcome, Hold, Traffic};
+use crate::plan::{HeldOutcome, Hold, Transport};
 use crate::report::{HeldReport, Status};
 use crate::waits;
 use crate::world::World;
@@ -28,15 +28,17 @@ impl HeldConnections {
     pub(super) async fn open(&mut self, world: &World, holds: &[Hold], after: Option<usize>) -> Result<(), String> {
         for hold in holds.iter().filter(|hold| hold.after == after) {
             let cannot = |why: &str| format!("held connection '{}' could not be opened: {why}", hold.name);
-            let Traffic::Tcp(port) = hold.cell.traffic else { return Err(cannot("it is not TCP")) };
-            let (Some(from), Some(to)) = (world.members.get(&hold.cell.from), world.members.get(&hold.cell.to)) else {
+            let Transport::Tcp(port) = hold.cell.traffic.transport else { return Err(cannot("it is not TCP")) };
+            let receiver = hold.cell.to.pod().and_then(|pod| world.members.get(pod));
+            let (Some(from), Some(to)) = (world.members.get(&hold.cell.from), receiver) else {
                 return Err(cannot("one of its pods is not there"));
             };
-            let Some(address) = to.bound.ips.first() else { return Err(cannot("its receiver has no address")) };
+            let address = hold.cell.traffic.pick(&to.bound.ips);
+            let Some(address) = address else { return Err(cannot("its receiver has no address")) };
             let n = from.token();
             let call = Call::Hold(OpenHold {
                 n,
-                to: *address,
+                to: address,
                 port,
                 interval_ms: waits::HEARTBEAT.as_millis() as u32,
                 timeout_ms: waits::PROBE_AT_MOST.as_millis() as u32,
@@ -131,11 +133,11 @@ impl HeldConnections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Cell, Level, PodRef};
+    use crate::plan::{Cell, Level, PodRef, Traffic};
 
     fn judged(echoed: u64, silent: Duration, window: Duration) -> HeldReport {
         let pod = |name: &str| PodRef { namespace: "n".into(), name: name.into() };
-        let cell = Cell { from: pod("a"), to: pod("b"), traffic: Traffic::Tcp(8888) };
+        let cell = Cell { from: pod("a"), to: pod("b").into(), traffic: Traffic::primary(Transport::Tcp(8888)) };
         let hold = Hold { name: "west".into(), cell, level: Level::Stateful, after: None };
         let held = HeldConnections { open: [("west".into(), (hold, Token(1)))].into() };
         let silent_us = silent.as_micros() as u64;

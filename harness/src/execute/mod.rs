@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::plan::{Case, Level};
 use crate::report::{CaseReport, Control, StepReport};
 
-pub use case::{not_begun, run_case};
+pub use case::{missing, not_begun, run_case, skipped};
 
 /// Which levels a run asserts; the rest it reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]

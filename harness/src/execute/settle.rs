@@ -4,13 +4,13 @@
 //! with a fresh tuple and twice the timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
 //! quarter of the timeout is discarded, counted and sampled again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Profile;
-use crate::plan::{Cell, Matrix};
+use crate::plan::{Cell, Matrix, Route};
 use crate::probe::{Observation, Round, sample};
 use crate::waits;
 use crate::world::World;
@@ -19,7 +19,7 @@ use crate::world::World;
 pub(super) struct Watch<'a> {
     world: &'a World,
     expected: &'a Matrix,
-    cells: BTreeSet<Cell>,
+    cells: BTreeMap<Cell, Route>,
     profile: Profile,
     timeout: Duration,
     /// By cell: the observation that decided, which is the last one, or the first wrong one of the settle window.
@@ -47,7 +47,7 @@ pub(super) struct AlwaysLate;
 
 impl<'a> Watch<'a> {
     pub(super) fn new(world: &'a World, expected: &'a Matrix, profile: Profile, timeout: Duration) -> Self {
-        let cells = expected.keys().cloned().collect();
+        let cells = expected.iter().map(|(cell, expected)| (cell.clone(), expected.route.clone())).collect();
         let decided = BTreeMap::new();
         Watch { world, expected, cells, profile, timeout, decided, rounds: 0, discarded: 0, losses: 0, settling: false }
     }
@@ -93,8 +93,9 @@ impl<'a> Watch<'a> {
     async fn round(&mut self) -> Result<Round, AlwaysLate> {
         let mut round = self.undelayed(&self.cells.clone(), self.timeout).await?;
         self.rounds += 1;
-        let lost: BTreeSet<Cell> =
-            round.cells.iter().filter(|(cell, seen)| self.is_lost(cell, seen)).map(|(cell, _)| cell.clone()).collect();
+        let lost = round.cells.iter().filter(|(cell, seen)| self.is_lost(cell, seen));
+        let lost: BTreeMap<Cell, Route> =
+            lost.filter_map(|(cell, _)| Some((cell.clone(), self.cells.get(cell)?.clone()))).collect();
         if !lost.is_empty() {
             let second = self.undelayed(&lost, (self.timeout * 2).min(waits::PROBE_AT_MOST)).await?;
             for (cell, seen) in second.cells {
@@ -107,7 +108,7 @@ impl<'a> Watch<'a> {
         Ok(round)
     }
 
-    async fn undelayed(&mut self, cells: &BTreeSet<Cell>, timeout: Duration) -> Result<Round, AlwaysLate> {
+    async fn undelayed(&mut self, cells: &BTreeMap<Cell, Route>, timeout: Duration) -> Result<Round, AlwaysLate> {
         for _ in 0..waits::DISCARDS_IN_A_ROW {
             let round = sample(&self.world.members, cells, timeout).await;
             if round.late <= timeout / 4 {

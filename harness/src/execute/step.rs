@@ -1,6 +1,6 @@
 //! One step: act, wait for the barrier, agree, settle, and judge what was measured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use super::followed_logs::FollowedLogs;
 use super::held::HeldConnections;
 use super::settle::{AlwaysLate, Watch};
 use crate::cluster::ObjectError;
-use crate::plan::{Action, Case, Level, Matrix, Rehearsal, Step};
+use crate::plan::{Action, Case, Cell, Level, Matrix, Rehearsal, Step};
 use crate::report::{CellReport, Expectation, Status, StepProblem, StepReport};
 use crate::waits;
 use crate::world::{Followed, World, WorldError};
@@ -24,6 +24,8 @@ pub(super) struct Stage<'a> {
     pub(super) logs: FollowedLogs,
     /// The probes' timeout.
     pub(super) timeout: Duration,
+    /// Cells that the network does not carry even without a policy.
+    pub(super) unsupported: BTreeSet<Cell>,
 }
 
 impl Stage<'_> {
@@ -40,7 +42,8 @@ impl Stage<'_> {
             }
         };
         let start = Instant::now();
-        self.barrier(world, &mut report).await;
+        let relabels = step.actions.iter().any(changes_labels);
+        self.barrier(world, relabels, &mut report).await;
         let watched = self.watch(world, step, &expected, start, &mut report).await;
         if let Err(AlwaysLate) = watched {
             report.problems.push(unmeasured(format!(
@@ -60,11 +63,12 @@ impl Stage<'_> {
         for action in actions {
             self.perform(world, action).await?;
         }
-        self.rehearsal.expect(index).map_err(|disagreements| {
+        let expected = self.rehearsal.expect(index).map_err(|disagreements| {
             let found: Vec<_> =
                 disagreements.iter().map(|found| format!("{}: {}", found.cell, found.computed.reason)).collect();
             unmeasured(format!("with this cluster's addresses suite and oracle disagree: {}", found.join("; ")))
-        })
+        })?;
+        Ok(expected.into_iter().filter(|(cell, _)| !self.unsupported.contains(cell)).collect())
     }
 
     async fn perform(&mut self, world: &mut World, action: Action) -> Result<(), StepProblem> {
@@ -84,8 +88,13 @@ impl Stage<'_> {
                 world.altered |= kind != "NetworkPolicy";
                 objects.patch(&kind, &name, namespace.as_deref(), &patch).await
             }
-            Action::Recreate(pods) => {
-                world.recreate(&pods).await.map_err(in_world)?;
+            Action::Recreate(_)
+            | Action::Create(_)
+            | Action::Remove(_)
+            | Action::Complete(_)
+            | Action::Terminate(_)
+            | Action::RestartPods(_) => {
+                move_pods(world, &action).await.map_err(in_world)?;
                 self.rehearsal.rebind(&world.bindings);
                 Ok(())
             }
@@ -101,10 +110,16 @@ impl Stage<'_> {
     }
 
     /// Waits until every node's canary has followed. A cluster that follows no policy at all is not waited for.
-    async fn barrier(&self, world: &World, report: &mut StepReport) {
-        if world.enforced {
-            self.note(world.canary.open(&self.context.cluster.objects).await, "open", report);
+    async fn barrier(&self, world: &World, relabels: bool, report: &mut StepReport) {
+        if !world.enforced {
+            return;
         }
+        let objects = &self.context.cluster.objects;
+        let followed = match relabels {
+            true => world.canary.open_by_labels(objects).await,
+            false => world.canary.open(objects).await,
+        };
+        self.note(followed, "open", report);
     }
 
     fn note(&self, flipped: Result<Followed, ObjectError>, flip: &str, report: &mut StepReport) {
@@ -236,6 +251,24 @@ fn level(level: Level) -> &'static str {
         Level::Extended => "extended",
         Level::Stateful => "stateful",
         Level::Observed => "observed",
+    }
+}
+
+/// Whether an action changes labels of pods or namespaces, so that policies alone say nothing about who has read it.
+fn changes_labels(action: &Action) -> bool {
+    matches!(action, Action::Patch { kind, .. } if kind != "NetworkPolicy")
+}
+
+/// Carries out what a step does to pods.
+async fn move_pods(world: &mut World, action: &Action) -> Result<(), WorldError> {
+    match action {
+        Action::Recreate(pods) => world.recreate(pods).await,
+        Action::Create(pods) => world.create(pods).await,
+        Action::Remove(pods) => world.remove_pods(pods).await,
+        Action::Complete(pods) => world.complete(pods).await,
+        Action::Terminate(pods) => world.terminate(pods).await,
+        Action::RestartPods(pods) => world.restart(pods).await,
+        _ => Ok(()),
     }
 }
 

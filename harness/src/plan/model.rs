@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use serde_json::Value;
+
+use super::{Endpoint, Need, Route, Traffic};
 
 /// A pod by its logical names, as suites and topologies write them: `[ns/]pod`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,27 +21,6 @@ pub struct PodRef {
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// What a probe is made of: `tcp/8888`, `udp/53`, `icmp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Traffic {
-    /// A connection to this port.
-    Tcp(u16),
-    /// A datagram to this port.
-    Udp(u16),
-    /// An echo request.
-    Icmp,
-}
-
-impl fmt::Display for Traffic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Traffic::Tcp(port) => write!(f, "tcp/{port}"),
-            Traffic::Udp(port) => write!(f, "udp/{port}"),
-            Traffic::Icmp => f.write_str("icmp"),
-        }
     }
 }
 
@@ -61,8 +42,8 @@ pub enum Level {
 pub struct Cell {
     /// The prober.
     pub from: PodRef,
-    /// The receiver.
-    pub to: PodRef,
+    /// What is probed.
+    pub to: Endpoint,
     /// The probe.
     pub traffic: Traffic,
 }
@@ -80,12 +61,15 @@ pub struct Expected {
     pub allowed: bool,
     /// How binding that is.
     pub level: Level,
-    /// Self cells are measured and not scored unless the suite names them.
+    /// Self cells are measured and not scored unless the suite names them; cells that the specification leaves open, such as a Service
+    /// some of whose backends are denied, never are.
     pub scored: bool,
     /// The oracle's reason in one sentence: which policy and rule allowed, or which policies isolate and why none allows.
     pub reason: String,
     /// The rules the oracle used, such as `N12`.
     pub rules: BTreeSet<String>,
+    /// Where the probe goes.
+    pub route: Route,
 }
 
 /// Every cell of a step.
@@ -112,6 +96,10 @@ pub struct Topology {
     /// Which node slot (`a`, `b`, …) a pod wants: its annotation `netpol.dev/node`. Pods of one slot share a node; slots are
     /// spread over as many nodes as there are.
     pub slots: BTreeMap<PodRef, String>,
+    /// Services as written.
+    pub services: BTreeMap<PodRef, Service>,
+    /// Pods that are not there at first: their annotation `netpol.dev/create` is `later`, and a step creates them.
+    pub later: BTreeSet<PodRef>,
 }
 
 /// One case: a suite file, or one combination of its parameters.
@@ -131,6 +119,10 @@ pub struct Case {
     pub topology: String,
     /// Whether no other case may run at the same time.
     pub exclusive: bool,
+    /// What the cluster must have: said by `needs:`, or following from probes, placeholders and the topology.
+    pub needs: BTreeSet<Need>,
+    /// What the matrix probes beside pods: Services.
+    pub endpoints: BTreeSet<Endpoint>,
     /// The matrix's probes with their levels.
     pub probes: BTreeMap<Traffic, Level>,
     /// Connections opened before the first step, or after the step that their `after` names.
@@ -246,6 +238,16 @@ pub enum Action {
     },
     /// Delete pods and create them again under the same names.
     Recreate(Vec<PodRef>),
+    /// Create pods that are not there.
+    Create(Vec<PodRef>),
+    /// Delete pods, and wait until they are gone.
+    Remove(Vec<PodRef>),
+    /// End the agents of pods that are not restarted, and wait until they have completed.
+    Complete(Vec<PodRef>),
+    /// Delete pods, and do not wait: they go on until their grace period ends.
+    Terminate(Vec<PodRef>),
+    /// End the agents of pods, and wait until their containers run again.
+    RestartPods(Vec<PodRef>),
     /// Restart the policy engine's pods.
     RestartEnforcer,
     /// Wait for something that has a name in `waits.rs`.
@@ -259,6 +261,17 @@ pub struct Bindings {
     pub namespaces: BTreeMap<String, String>,
     /// Where each pod really is.
     pub pods: BTreeMap<PodRef, BoundPod>,
+    /// Where each Service really is.
+    pub services: BTreeMap<PodRef, BoundService>,
+}
+
+/// Where a Service really is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BoundService {
+    /// Its cluster IPs, the primary one first.
+    pub ips: Vec<IpAddr>,
+    /// Its node ports, by transport and port of the Service.
+    pub node_ports: BTreeMap<(String, u16), u16>,
 }
 
 /// Where a pod really is.

@@ -4,60 +4,138 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Bindings, PodRef, Topology};
+use super::{Bindings, Family, PodRef, Topology};
 
-/// What a placeholder of an object stands for, with its pod or namespace found.
+/// What a placeholder of an object stands for, with its pod, Service or namespace found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Placeholder {
-    /// `${ip4:[ns/]pod}`: the pod's IPv4 address.
-    Ip4(PodRef),
-    /// `${ip6:[ns/]pod}`: the pod's IPv6 address.
-    Ip6(PodRef),
-    /// `${node-ip4:[ns/]pod}`: the IPv4 address of the pod's node.
-    NodeIp4(PodRef),
+    /// An address of a pod, its node or a Service.
+    Address(Form, Owner, Option<Family>),
+    /// `${cidr:any}`: every address of a family; by default of the pods' primary one.
+    Everything(Option<Family>),
     /// `${namespace:x}`: the real name of a logical namespace.
     Namespace(String),
 }
 
+/// How an address is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it is.
+    Plain,
+    /// As in a URL: IPv6 in brackets.
+    Host,
+    /// The network that holds it: of this length, or by this many bits shorter than a single address.
+    Network(i16),
+}
+
+/// Whose address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A pod's.
+    Pod(PodRef),
+    /// That of the node of a pod.
+    NodeOf(PodRef),
+    /// A Service's cluster IP.
+    Service(PodRef),
+}
+
 impl Placeholder {
-    /// Reads what stands between `${` and `}`.
+    /// Reads what stands between `${` and `}`: `ip:POD`, `host:POD`, `cidr:POD`, `cidr:POD/24`, `cidr:POD/-8`, `cidr:any`,
+    /// `node-ip:POD`, `node-cidr:POD`, `service-ip:NAME`, each also with the family behind the first word (`ip4`, `cidr6`); and
+    /// `namespace:NAME`.
     pub(crate) fn parse(inner: &str, topology: &Topology) -> Result<Self, String> {
+        let unknown = || {
+            format!(
+                "'${{{inner}}}' is not a placeholder: ip:POD, host:POD, cidr:POD, node-ip:POD, node-cidr:POD, service-ip:NAME, \
+                 namespace:NAME are, and ip4:POD, cidr6:POD and their like"
+            )
+        };
+        let (word, name) = inner.split_once(':').ok_or_else(unknown)?;
+        let (word, family) = match (word.strip_suffix('4'), word.strip_suffix('6')) {
+            (Some(word), _) => (word, Some(Family::Ipv4)),
+            (_, Some(word)) => (word, Some(Family::Ipv6)),
+            _ => (word, None),
+        };
         let pod = |name: &str| crate::topology::find_pod(topology, name);
-        match inner.split_once(':') {
-            Some(("ip4", name)) => pod(name).map(Placeholder::Ip4),
-            Some(("ip6", name)) => pod(name).map(Placeholder::Ip6),
-            Some(("node-ip4", name)) => pod(name).map(Placeholder::NodeIp4),
-            Some(("namespace", name)) => crate::topology::find_namespace(topology, name).map(Placeholder::Namespace),
-            _ => {
-                Err(format!("'${{{inner}}}' is not a placeholder: ip4:POD, ip6:POD, node-ip4:POD, namespace:NAME are"))
+        let network = |name: &str| -> Result<(PodRef, Form), String> {
+            // A pod may be written with its namespace; a length is a number.
+            match name.rsplit_once('/').and_then(|(name, length)| Some((name, length.parse::<i16>().ok()?))) {
+                Some((name, length)) if (-128..=128).contains(&length) => Ok((pod(name)?, Form::Network(length))),
+                _ => Ok((pod(name)?, Form::Network(0))),
             }
+        };
+        match word {
+            "ip" => Ok(Placeholder::Address(Form::Plain, Owner::Pod(pod(name)?), family)),
+            "host" => Ok(Placeholder::Address(Form::Host, Owner::Pod(pod(name)?), family)),
+            "cidr" if name == "any" => Ok(Placeholder::Everything(family)),
+            "cidr" => network(name).map(|(pod, form)| Placeholder::Address(form, Owner::Pod(pod), family)),
+            "node-ip" => Ok(Placeholder::Address(Form::Plain, Owner::NodeOf(pod(name)?), family)),
+            "node-cidr" => network(name).map(|(pod, form)| Placeholder::Address(form, Owner::NodeOf(pod), family)),
+            "service-ip" => {
+                let service = crate::topology::find_service(topology, name)?;
+                Ok(Placeholder::Address(Form::Plain, Owner::Service(service), family))
+            }
+            "namespace" if family.is_none() => {
+                crate::topology::find_namespace(topology, name).map(Placeholder::Namespace)
+            }
+            _ => Err(unknown()),
         }
     }
 
     /// The pod whose address it is.
     pub(crate) fn pod(&self) -> Option<&PodRef> {
         match self {
-            Placeholder::Ip4(pod) | Placeholder::Ip6(pod) | Placeholder::NodeIp4(pod) => Some(pod),
-            Placeholder::Namespace(_) => None,
+            Placeholder::Address(_, Owner::Pod(pod) | Owner::NodeOf(pod), _) => Some(pod),
+            _ => None,
         }
     }
 
     fn resolve(&self, bindings: &Bindings) -> Result<String, String> {
-        let address = |pod: &PodRef, family: &str, of_node: bool, fits: fn(&IpAddr) -> bool| {
-            let bound = bindings.pods.get(pod).ok_or_else(|| format!("pod {pod} has no address yet"))?;
-            let ips = if of_node { &bound.node_ips } else { &bound.ips };
-            let owner = if of_node { "the node of pod" } else { "pod" };
-            let found = ips.iter().copied().find(fits);
-            found.map(|ip| ip.to_string()).ok_or_else(|| format!("{owner} {pod} has no {family} address"))
-        };
-        match self {
-            Placeholder::Ip4(pod) => address(pod, "IPv4", false, IpAddr::is_ipv4),
-            Placeholder::Ip6(pod) => address(pod, "IPv6", false, IpAddr::is_ipv6),
-            Placeholder::NodeIp4(pod) => address(pod, "IPv4", true, IpAddr::is_ipv4),
-            Placeholder::Namespace(name) => {
-                bindings.namespaces.get(name).cloned().ok_or_else(|| format!("namespace {name} has no real name yet"))
+        let (form, owner, family) = match self {
+            Placeholder::Address(form, owner, family) => (form, owner, family),
+            Placeholder::Everything(family) => {
+                let primary = bindings.pods.values().find_map(|bound| bound.ips.first());
+                let v6 = family.map_or(primary.is_some_and(IpAddr::is_ipv6), |family| family == Family::Ipv6);
+                return Ok(if v6 { "::/0" } else { "0.0.0.0/0" }.to_owned());
             }
-        }
+            Placeholder::Namespace(name) => {
+                let real = bindings.namespaces.get(name).cloned();
+                return real.ok_or_else(|| format!("namespace {name} has no real name yet"));
+            }
+        };
+        let bound = |pod: &PodRef| bindings.pods.get(pod).ok_or_else(|| format!("pod {pod} has no address yet"));
+        let (whose, ips) = match owner {
+            Owner::Pod(pod) => (format!("pod {pod}"), &bound(pod)?.ips),
+            Owner::NodeOf(pod) => {
+                // By default of the family that the pod itself has first.
+                let bound = bound(pod)?;
+                (format!("the node of pod {pod}"), &bound.node_ips)
+            }
+            Owner::Service(service) => {
+                let found = bindings.services.get(service);
+                (
+                    format!("service {service}"),
+                    &found.ok_or_else(|| format!("service {service} has no address yet"))?.ips,
+                )
+            }
+        };
+        let fits = |ip: &&IpAddr| family.is_none_or(|family| family.holds(**ip));
+        let address = ips.iter().find(fits).copied().ok_or_else(|| match family {
+            Some(family) => format!("{whose} has no {family} address"),
+            None => format!("{whose} has no address"),
+        })?;
+        Ok(match form {
+            Form::Plain => address.to_string(),
+            Form::Host if address.is_ipv6() => format!("[{address}]"),
+            Form::Host => address.to_string(),
+            Form::Network(length) => {
+                let widest = if address.is_ipv6() { 128i16 } else { 32 };
+                let length = if *length > 0 { *length } else { widest + length };
+                let length = u8::try_from(length).map_err(|_| format!("{address} has no network /{length}"))?;
+                let network = ipnet::IpNet::new(address, length);
+                network.map_err(|_| format!("{address} has no network /{length}"))?.trunc().to_string()
+            }
+        })
     }
 }
 

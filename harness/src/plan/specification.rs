@@ -2,9 +2,9 @@
 
 use netpol_oracle as oracle;
 
-use super::{Bindings, Cell, PodRef, Topology, Traffic};
+use super::{Bindings, BoundPod, OUTSIDE, PodRef, Topology, Transport};
 
-/// The oracle's cluster of a topology's pods under `bindings`, without policies.
+/// The oracle's cluster of a topology's pods under `bindings`, without policies and without the pods that a step creates.
 ///
 /// # Errors
 /// A sentence per pod that `bindings` lacks.
@@ -15,7 +15,8 @@ pub(super) fn cluster(topology: &Topology, bindings: &Bindings) -> Result<oracle
         let labels = namespace.metadata.labels.clone().unwrap_or_default();
         cluster.namespaces.insert(name, oracle::Namespace { labels });
     }
-    let missing = topology.pods.keys().filter(|pod| place(&mut cluster, topology, pod, bindings).is_none());
+    let first = topology.pods.keys().filter(|pod| !topology.later.contains(*pod));
+    let missing = first.filter(|pod| place(&mut cluster, topology, pod, bindings).is_none());
     let missing: Vec<String> = missing.map(|pod| format!("pod {pod} has no address")).collect();
     if missing.is_empty() { Ok(cluster) } else { Err(missing) }
 }
@@ -27,7 +28,13 @@ pub(super) fn place(
     pod: &PodRef,
     bindings: &Bindings,
 ) -> Option<()> {
-    let (manifest, bound) = (topology.pods.get(pod)?, bindings.pods.get(pod)?);
+    let bound = bindings.pods.get(pod)?;
+    put(cluster, topology, pod, bound)
+}
+
+/// Puts a pod, as its manifest describes it, where `bound` says.
+pub(super) fn put(cluster: &mut oracle::Cluster, topology: &Topology, pod: &PodRef, bound: &BoundPod) -> Option<()> {
+    let manifest = topology.pods.get(pod)?;
     let spec = manifest.spec.clone().unwrap_or_default();
     let containers = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
     let ports = containers.filter_map(|port| {
@@ -56,17 +63,25 @@ pub(super) fn pod_name(pod: &PodRef) -> oracle::PodName {
     oracle::PodName { namespace: pod.namespace.clone(), name: pod.name.clone() }
 }
 
-/// The flow of a cell, in the family of the receiver's primary address.
-pub(super) fn flow(cell: &Cell, bindings: &Bindings) -> oracle::Flow {
-    let primary = bindings.pods.get(&cell.to).and_then(|bound| bound.ips.first());
-    oracle::Flow {
-        from: oracle::End::Pod(pod_name(&cell.from)),
-        to: oracle::End::Pod(pod_name(&cell.to)),
-        traffic: match cell.traffic {
-            Traffic::Tcp(port) => oracle::Traffic::Tcp(port),
-            Traffic::Udp(port) => oracle::Traffic::Udp(port),
-            Traffic::Icmp => oracle::Traffic::Icmp,
-        },
-        family: primary.map_or(oracle::Family::V4, |ip| oracle::Family::of(*ip)),
+/// What the oracle takes a pod for: one of the slot `outside` is nothing but an address, of the family asked for.
+pub(super) fn end(
+    pod: &PodRef,
+    topology: &Topology,
+    bindings: &Bindings,
+    family: oracle::Family,
+) -> Option<oracle::End> {
+    if topology.slots.get(pod).is_none_or(|slot| slot != OUTSIDE) {
+        return Some(oracle::End::Pod(pod_name(pod)));
+    }
+    let ips = &bindings.pods.get(pod)?.ips;
+    ips.iter().copied().find(|ip| oracle::Family::of(*ip) == family).map(oracle::End::Outside)
+}
+
+pub(super) fn traffic(transport: Transport) -> oracle::Traffic {
+    match transport {
+        Transport::Tcp(port) => oracle::Traffic::Tcp(port),
+        Transport::Udp(port) => oracle::Traffic::Udp(port),
+        Transport::Sctp(port) => oracle::Traffic::Sctp(port),
+        Transport::Icmp => oracle::Traffic::Icmp,
     }
 }

@@ -10,7 +10,7 @@ use netpol_wire::{Answer, Arrival, Call, Got, Probe, ProbeResult, Proto, Token};
 use tokio::time::Instant;
 
 use super::{Evidence, Session, Verdict};
-use crate::plan::{BoundPod, Cell, PodRef, Traffic};
+use crate::plan::{BoundPod, Cell, PodRef, Route, Transport};
 
 /// A pod that takes part in rounds.
 #[derive(Debug)]
@@ -69,17 +69,17 @@ pub struct Round {
 }
 
 /// Probes every cell once. A pod whose agent cannot be asked leaves its cells [`Verdict::NotMeasured`].
-pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeSet<Cell>, timeout: Duration) -> Round {
+pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, Route>, timeout: Duration) -> Round {
     let sent = Instant::now();
     let outgoing = address(members, cells, timeout);
     let results = ask_probers(members, &outgoing).await;
-    let arrivals = ask_receivers(members, &outgoing, &results).await;
+    let arrivals = ask_receivers(members, cells, &outgoing, &results).await;
     let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO };
     for result in results.values().filter_map(|result| result.as_ref().ok()) {
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }
-    for cell in cells {
-        let evidence = gather(members, cell, &outgoing, &results, &arrivals);
+    for (cell, route) in cells {
+        let evidence = gather(members, (cell, route), &outgoing, &results, &arrivals);
         let rtt =
             outgoing.cell(cell).and_then(|key| results.get(&key)?.as_ref().ok()?.rtt_us).map(Duration::from_micros);
         round.cells.insert(cell.clone(), Observation { verdict: evidence.verdict(), evidence, rtt, sent });
@@ -97,7 +97,7 @@ type Results = BTreeMap<Key, Result<ProbeResult, String>>;
 struct Outgoing {
     probes: BTreeMap<PodRef, Vec<Probe>>,
     cells: BTreeMap<Cell, Token>,
-    listeners: BTreeMap<(PodRef, Traffic), Token>,
+    listeners: BTreeMap<(PodRef, Transport), Token>,
 }
 
 impl Outgoing {
@@ -105,38 +105,40 @@ impl Outgoing {
         self.cells.get(cell).map(|token| (cell.from.clone(), *token))
     }
 
-    fn listener(&self, cell: &Cell) -> Option<Key> {
-        self.listeners.get(&(cell.to.clone(), cell.traffic)).map(|token| (cell.to.clone(), *token))
+    /// The loopback probes of a route's receivers; echo requests need none.
+    fn listeners(&self, route: &Route) -> impl Iterator<Item = Key> {
+        route.receivers.iter().filter_map(|of| self.listeners.get(of).map(|token| (of.0.clone(), *token)))
     }
 }
 
 /// Gives every cell a fresh tuple, and every receiving listener a probe over its own loopback.
-fn address(members: &BTreeMap<PodRef, Member>, cells: &BTreeSet<Cell>, timeout: Duration) -> Outgoing {
+fn address(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, Route>, timeout: Duration) -> Outgoing {
     let mut outgoing = Outgoing::default();
-    for cell in cells {
-        let (Some(from), Some(to)) = (members.get(&cell.from), members.get(&cell.to)) else { continue };
-        let Some(address) = to.bound.ips.first() else { continue };
+    for (cell, route) in cells {
+        let Some(from) = members.get(&cell.from) else { continue };
         let token = from.token();
         outgoing.cells.insert(cell.clone(), token);
-        outgoing.probes.entry(cell.from.clone()).or_default().push(probe(token, cell.traffic, *address, timeout));
-        if cell.traffic != Traffic::Icmp && !outgoing.listeners.contains_key(&(cell.to.clone(), cell.traffic)) {
-            let token = to.token();
-            let loopback = match address {
-                IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
-            };
-            outgoing.listeners.insert((cell.to.clone(), cell.traffic), token);
-            outgoing.probes.entry(cell.to.clone()).or_default().push(probe(token, cell.traffic, loopback, timeout));
+        outgoing.probes.entry(cell.from.clone()).or_default().push(probe(token, route.transport, route.to, timeout));
+        let loopback = match route.to {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+        };
+        for of in route.receivers.iter().filter(|(_, transport)| *transport != Transport::Icmp) {
+            let Some(receiver) = members.get(&of.0).filter(|_| !outgoing.listeners.contains_key(of)) else { continue };
+            let token = receiver.token();
+            outgoing.listeners.insert(of.clone(), token);
+            outgoing.probes.entry(of.0.clone()).or_default().push(probe(token, of.1, loopback, timeout));
         }
     }
     outgoing
 }
 
-fn probe(n: Token, traffic: Traffic, to: IpAddr, timeout: Duration) -> Probe {
-    let (proto, port) = match traffic {
-        Traffic::Tcp(port) => (Proto::Tcp, Some(port)),
-        Traffic::Udp(port) => (Proto::Udp, Some(port)),
-        Traffic::Icmp => (Proto::Icmp, None),
+fn probe(n: Token, transport: Transport, to: IpAddr, timeout: Duration) -> Probe {
+    let (proto, port) = match transport {
+        Transport::Tcp(port) => (Proto::Tcp, Some(port)),
+        Transport::Udp(port) => (Proto::Udp, Some(port)),
+        Transport::Sctp(port) => (Proto::Sctp, Some(port)),
+        Transport::Icmp => (Proto::Icmp, None),
     };
     Probe { n, proto, to, port, timeout_ms: timeout.as_millis() as u32 }
 }
@@ -164,14 +166,17 @@ async fn ask_probers(members: &BTreeMap<PodRef, Member>, outgoing: &Outgoing) ->
 /// Asks every receiver about the probes to it that got no reply; a reply is proof enough of arrival.
 async fn ask_receivers(
     members: &BTreeMap<PodRef, Member>,
+    cells: &BTreeMap<Cell, Route>,
     outgoing: &Outgoing,
     results: &Results,
 ) -> BTreeMap<PodRef, Result<Vec<Arrival>, String>> {
     let mut tokens: BTreeMap<&PodRef, BTreeSet<Token>> = BTreeMap::new();
-    for (cell, token) in &outgoing.cells {
-        let result = results.get(&(cell.from.clone(), *token));
-        if !matches!(result, Some(Ok(ProbeResult { got: Got::Reply, .. }))) {
-            tokens.entry(&cell.to).or_default().insert(*token);
+    for (cell, route) in cells {
+        let Some(key) = outgoing.cell(cell) else { continue };
+        if !matches!(results.get(&key), Some(Ok(ProbeResult { got: Got::Reply, .. }))) {
+            for (receiver, _) in &route.receivers {
+                tokens.entry(receiver).or_default().insert(key.1);
+            }
         }
     }
     let asked = tokens.into_iter().filter_map(|(pod, tokens)| {
@@ -188,38 +193,60 @@ async fn ask_receivers(
 
 fn gather(
     members: &BTreeMap<PodRef, Member>,
-    cell: &Cell,
+    (cell, route): (&Cell, &Route),
     outgoing: &Outgoing,
     results: &Results,
     arrivals: &BTreeMap<PodRef, Result<Vec<Arrival>, String>>,
 ) -> Evidence {
     let unmeasured = |why: String| Evidence { got: None, arrived: None, listener: true, detail: Some(why) };
-    let Some(key) = outgoing.cell(cell) else {
-        return unmeasured(format!("{} or {} is not there, or has no address", cell.from, cell.to));
-    };
+    let Some(key) = outgoing.cell(cell) else { return unmeasured(format!("{} is not there", cell.from)) };
     let result = match results.get(&key) {
         Some(Ok(result)) => result,
         Some(Err(why)) => return unmeasured(why.clone()),
         None => return unmeasured("not sent".into()),
     };
-    let listener = outgoing
-        .listener(cell)
-        .is_none_or(|key| matches!(results.get(&key), Some(Ok(ProbeResult { got: Got::Reply, .. }))));
-    let (arrived, complaint) = match arrivals.get(&cell.to) {
-        // Nobody asked: the round trip succeeded.
-        None => (Some(true), None),
-        Some(Ok(seen)) => (Some(seen.iter().any(|arrival| matches(members, cell, key.1, arrival))), None),
-        Some(Err(why)) => (None, Some(why.clone())),
-    };
+    let listener =
+        outgoing.listeners(route).all(|key| matches!(results.get(&key), Some(Ok(ProbeResult { got: Got::Reply, .. }))));
+    // It may have arrived at any of the receivers; that it did not is known only when all of them say so.
+    let (mut arrived, mut complaint) = (Some(false), None);
+    if result.got == Got::Reply {
+        arrived = Some(true);
+    } else {
+        for (receiver, transport) in &route.receivers {
+            match arrivals.get(receiver) {
+                Some(Ok(seen)) if seen.iter().any(|it| matches(members, cell, key.1, *transport, it)) => {
+                    arrived = Some(true);
+                }
+                Some(Ok(_)) => {}
+                other => {
+                    arrived = arrived.filter(|arrived| *arrived);
+                    complaint = Some(match other {
+                        Some(Err(why)) => why.clone(),
+                        _ => format!("{receiver} is not there"),
+                    });
+                }
+            }
+        }
+    }
     let detail = complaint.or_else(|| result.detail.clone());
     Evidence { got: Some(result.got), arrived, listener, detail }
 }
 
 /// Whether a captured packet is the one of this cell: tokens are numbered per prober, so its address tells them apart. An
-/// address that no pod has is a rewritten one (P12): rather a packet too many than a leak unseen.
-fn matches(members: &BTreeMap<PodRef, Member>, cell: &Cell, token: Token, arrival: &Arrival) -> bool {
-    let owner = members.iter().find(|(_, member)| member.bound.ips.contains(&arrival.src));
-    let source = owner.is_none_or(|(pod, _)| *pod == cell.from);
-    let wanted = probe(token, cell.traffic, arrival.src, Duration::ZERO);
+/// address that no pod has is a rewritten one (P12), and so is a node's on the way through a Service or from outside: rather a packet too
+/// many than a leak unseen.
+fn matches(
+    members: &BTreeMap<PodRef, Member>,
+    cell: &Cell,
+    token: Token,
+    transport: Transport,
+    arrival: &Arrival,
+) -> bool {
+    let mut owners = members.iter().filter(|(_, member)| member.bound.ips.contains(&arrival.src)).peekable();
+    let rewritable = cell.to.pod().is_none();
+    let source = owners.peek().is_none()
+        || owners
+            .any(|(pod, member)| *pod == cell.from || (rewritable && member.bound.node_ips.contains(&arrival.src)));
+    let wanted = probe(token, transport, arrival.src, Duration::ZERO);
     source && arrival.n == token && arrival.proto == wanted.proto && arrival.port == wanted.port
 }

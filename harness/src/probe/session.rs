@@ -7,7 +7,7 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
-use netpol_wire::{Answer, Call, FromAgent, Hello, ToAgent, Token, VERSION};
+use netpol_wire::{Answer, Call, End as EndAgent, FromAgent, Hello, ToAgent, Token, VERSION};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
@@ -127,12 +127,19 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Ends the agent. What it answers, if it still does, matters to nobody: its pod shows whether it has ended.
+    pub async fn end(&self) {
+        self.ask(Call::End(EndAgent {})).await.ok();
+    }
+}
+
 /// How long the agent may take by the call itself.
 fn own_timeout(call: &Call) -> Duration {
     let longest = match call {
         Call::Probe(probes) => probes.iter().map(|probe| probe.timeout_ms).max().unwrap_or_default(),
         Call::Hold(hold) => hold.timeout_ms,
-        Call::Arrivals(_) | Call::Held(_) | Call::Release(_) => 0,
+        Call::Arrivals(_) | Call::Held(_) | Call::Release(_) | Call::End(_) => 0,
     };
     Duration::from_millis(longest.into())
 }

@@ -37,6 +37,8 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
+    /// The cluster lacks what the case needs; nothing was done.
+    Skipped,
     /// This run's profile asserts nothing of it; what was seen is in the report.
     Reported,
     /// Everything asserted was as expected.
@@ -76,7 +78,7 @@ pub struct CaseReport {
 }
 
 /// The positive control: everything is allowed before the first policy.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
     /// Cells that were allowed, all that are asserted among them.
@@ -87,6 +89,8 @@ pub struct Control {
     pub rtt_p99_us: u64,
     /// The timeout of this case's probes that follows from it, in milliseconds.
     pub timeout_ms: u64,
+    /// Cells that the network does not carry even without a policy, such as SCTP: neither passed nor failed.
+    pub unsupported: Vec<String>,
 }
 
 /// One step.

@@ -15,10 +15,14 @@ pub fn heading(id: &str, description: &str) -> String {
 
 /// The stage before the first policy.
 pub fn control(control: &Control) -> String {
-    let Control { allowed, cells, rtt_p99_us, timeout_ms } = control;
+    let Control { allowed, cells, rtt_p99_us, timeout_ms, unsupported } = control;
+    let unsupported = match unsupported.len() {
+        0 => String::new(),
+        some => format!(", {some} unsupported"),
+    };
     let timing = format!("round trips {:.1} ms (p99), so probes wait {timeout_ms} ms", *rtt_p99_us as f64 / 1000.0);
     format!(
-        "  {} {}  {allowed} of {cells} cells allowed · {}\n",
+        "  {} {}  {allowed} of {cells} cells allowed{unsupported} · {}\n",
         badge(Status::Passed),
         "no policy".bold(),
         timing.dimmed()
@@ -60,10 +64,14 @@ pub fn closing(case: &CaseReport) -> String {
 pub fn summary(report: &Report) -> String {
     let count = |status| report.cases.iter().filter(|case| case.status == status).count();
     let (passed, failed, unmeasured) = (count(Status::Passed), count(Status::Failed), count(Status::NotMeasured));
-    let reported = match count(Status::Reported) {
+    let beside = [(Status::Reported, "reported"), (Status::Skipped, "skipped")];
+    let beside = beside.map(|(status, word)| match count(status) {
         0 => String::new(),
-        some => format!(", {some} reported"),
-    };
+        some => format!(", {some} {word}"),
+    });
+    let beside = beside.concat();
+    let controls = report.cases.iter().filter_map(|case| case.control.as_ref());
+    let unsupported: usize = controls.map(|control| control.unsupported.len()).sum();
     let mut out = String::from("\n");
     let steps = || report.cases.iter().flat_map(|case| &case.steps);
     let cells: usize = steps().map(|step| step.cells.iter().filter(|cell| cell.asserted).count()).sum();
@@ -75,11 +83,14 @@ pub fn summary(report: &Report) -> String {
     }
     _ = writeln!(
         out,
-        "{} cases: {passed} passed, {failed} failed, {unmeasured} not measured{reported} · {} steps, {cells} cells asserted ({})",
+        "{} cases: {passed} passed, {failed} failed, {unmeasured} not measured{beside} · {} steps, {cells} cells asserted ({})",
         report.cases.len(),
         steps().count(),
         report.profile
     );
+    if unsupported > 0 {
+        _ = writeln!(out, "{unsupported} cells unsupported: this network does not carry them even without a policy");
+    }
     let mut enforced: Vec<f64> = steps().flat_map(|step| step.canary_ms.values().copied()).collect();
     enforced.sort_by(f64::total_cmp);
     if let (Some(median), Some(slowest)) = (enforced.get(enforced.len() / 2), enforced.last()) {
@@ -138,7 +149,7 @@ fn asserted(asserted: bool) -> &'static str {
 fn badge(status: Status) -> String {
     match status {
         Status::Passed => "✓".green().to_string(),
-        Status::Reported => "·".dimmed().to_string(),
+        Status::Reported | Status::Skipped => "·".dimmed().to_string(),
         Status::Failed => "✗".red().bold().to_string(),
         Status::NotMeasured => "?".yellow().bold().to_string(),
     }
@@ -147,6 +158,7 @@ fn badge(status: Status) -> String {
 fn word(status: Status) -> &'static str {
     match status {
         Status::Passed => "passed",
+        Status::Skipped => "skipped",
         Status::Reported => "reported: this profile asserts nothing of it",
         Status::Failed => "FAILED",
         Status::NotMeasured => "NOT MEASURED",

@@ -5,8 +5,7 @@ use globset::{Glob, GlobBuilder, GlobMatcher};
 use super::{names, outline};
 use crate::decode::Report;
 use crate::plan::placeholder::join;
-use crate::plan::{Case, Cell, PodRef, Topology, Traffic};
-use crate::topology::listens;
+use crate::plan::{Case, Cell, Endpoint, PodRef, Topology, Traffic, takes};
 
 /// A cell that an entry names.
 pub(super) struct NamedCell {
@@ -24,7 +23,7 @@ pub(super) fn named(
     report: &mut Report,
 ) -> Vec<NamedCell> {
     let from = pods(&entry.from, &join(path, "from"), topology, report);
-    let to = pods(&entry.to, &join(path, "to"), topology, report);
+    let to = endpoints(&entry.to, &join(path, "to"), case, topology, report);
     let probes = match &entry.probes {
         Some(probes) => self::probes(probes, &join(path, "probes"), case, report),
         None => Chosen { items: case.probes.keys().copied().collect(), patterned: false },
@@ -33,9 +32,10 @@ pub(super) fn named(
     let mut cells = Vec::new();
     for from in &from.items {
         for to in &to.items {
-            let itself = patterned && from == to;
-            let Some(receiver) = topology.pods.get(to).filter(|_| !itself) else { continue };
-            for traffic in probes.items.iter().copied().filter(|traffic| listens(receiver, *traffic)) {
+            if patterned && to.pod() == Some(from) {
+                continue;
+            }
+            for traffic in probes.items.iter().copied().filter(|traffic| takes(topology, to, *traffic)) {
                 cells.push(NamedCell { cell: Cell { from: from.clone(), to: to.clone(), traffic }, patterned });
             }
         }
@@ -53,6 +53,24 @@ struct Chosen<T> {
 fn pods(texts: &outline::OneOrMore, path: &str, topology: &Topology, report: &mut Report) -> Chosen<PodRef> {
     let all: Vec<(PodRef, String)> = topology.pods.keys().map(|pod| (pod.clone(), pod.to_string())).collect();
     choose(texts, path, &all, report, |text, path, report| names::pod(text, path, topology, report))
+}
+
+fn endpoints(
+    texts: &outline::OneOrMore,
+    path: &str,
+    case: &Case,
+    topology: &Topology,
+    report: &mut Report,
+) -> Chosen<Endpoint> {
+    let all = topology.pods.keys().cloned().map(Endpoint::Pod).chain(case.endpoints.iter().cloned());
+    let all: Vec<(Endpoint, String)> = all.map(|endpoint| (endpoint.clone(), endpoint.to_string())).collect();
+    choose(texts, path, &all, report, |text, path, report| {
+        let found = names::endpoint(text, path, topology, report)?;
+        if found.pod().is_none() && !case.endpoints.contains(&found) {
+            report.add(path, format!("{found} is not one of this suite's endpoints"), "add it under `endpoints:`");
+        }
+        Some(found)
+    })
 }
 
 fn probes(texts: &outline::OneOrMore, path: &str, case: &Case, report: &mut Report) -> Chosen<Traffic> {

@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::step::{Context, NamedCells};
 use super::{names, outline};
 use crate::decode::Report;
-use crate::plan::{Case, Cell, Hold, Level, LogWatch, Topology, Traffic};
-use crate::topology::listens;
+use crate::plan::{
+    Case, Cell, Endpoint, Hold, Level, LogWatch, Need, OUTSIDE, Topology, Traffic, Transport, families_named,
+};
+use crate::topology::{listens, serves};
 
 /// A case, with the places at which its suite names cells.
 pub(super) struct Converted {
@@ -40,6 +42,8 @@ pub(super) fn convert(
         rules: names::rules(&rules, report),
         topology: required(suite.topology.as_ref(), "topology", report).unwrap_or_default(),
         exclusive: optional(suite.exclusive.as_ref(), "exclusive", report).unwrap_or(false),
+        needs: BTreeSet::new(),
+        endpoints: BTreeSet::new(),
         probes: BTreeMap::new(),
         holds: Vec::new(),
         logs: Vec::new(),
@@ -56,7 +60,9 @@ pub(super) fn convert(
     }
     // Without its topology nothing below has a meaning; a wrong level has been told already.
     let (topology, level) = (topology?, level.unwrap_or(Level::Core));
-    case.probes = probes(suite.probes.as_ref(), level, topology, report);
+    case.endpoints = endpoints(suite.endpoints.as_ref(), topology, report);
+    case.probes = probes(suite.probes.as_ref(), level, topology, &case.endpoints, report);
+    case.needs = needs(suite, &case, topology, report);
     let steps: Vec<Value> = required(suite.steps.as_ref(), "steps", report).unwrap_or_default();
     if suite.steps.is_some() && steps.is_empty() {
         report.add("steps", "the suite has no steps".to_owned(), "add one");
@@ -87,7 +93,13 @@ fn optional<T: DeserializeOwned>(value: Option<&Value>, key: &str, report: &mut 
     value.and_then(|value| report.decode(value, key))
 }
 
-fn probes(value: Option<&Value>, level: Level, topology: &Topology, report: &mut Report) -> BTreeMap<Traffic, Level> {
+fn probes(
+    value: Option<&Value>,
+    level: Level,
+    topology: &Topology,
+    endpoints: &BTreeSet<Endpoint>,
+    report: &mut Report,
+) -> BTreeMap<Traffic, Level> {
     let entries: Vec<Value> = required(value, "probes", report).unwrap_or_default();
     if value.is_some() && entries.is_empty() {
         report.add("probes", "the suite has no probes".to_owned(), "add one, such as tcp/8888");
@@ -102,7 +114,9 @@ fn probes(value: Option<&Value>, level: Level, topology: &Topology, report: &mut
         let Some(outline::LevelledProbe { probe, level: own }) = levelled else { continue };
         let own = own.and_then(|own| names::level(&own, &format!("{path}.level"), report)).unwrap_or(level);
         let Some(traffic) = names::probe(&probe, &path, report) else { continue };
-        if !topology.pods.values().any(|pod| listens(pod, traffic)) {
+        let services = endpoints.iter().filter_map(|to| topology.services.get(to.service()?));
+        let served = services.into_iter().any(|service| serves(service, traffic));
+        if !served && !topology.pods.values().any(|pod| listens(pod, traffic)) {
             let what = format!("no pod of topology {} listens on {traffic}", topology.name);
             report.add(&path, what, "probe a containerPort of its pods");
         }
@@ -113,6 +127,51 @@ fn probes(value: Option<&Value>, level: Level, topology: &Topology, report: &mut
     probes
 }
 
+/// Services that the matrix probes.
+fn endpoints(value: Option<&Value>, topology: &Topology, report: &mut Report) -> BTreeSet<Endpoint> {
+    let names: Vec<String> = optional(value, "endpoints", report).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        let path = format!("endpoints[{index}]");
+        match names::endpoint(name, &path, topology, report) {
+            Some(Endpoint::Pod(pod)) => {
+                report.add(&path, format!("pod {pod} is probed anyway"), "name Services: svc/NAME, node-port/NAME@POD");
+            }
+            Some(endpoint) => {
+                if !found.insert(endpoint) {
+                    report.add(&path, format!("'{name}' is there twice"), "remove one of them");
+                }
+            }
+            None => {}
+        }
+    }
+    found
+}
+
+/// What the cluster must have: what the suite says, and what follows from its probes, placeholders and topology.
+fn needs(suite: &outline::Suite, case: &Case, topology: &Topology, report: &mut Report) -> BTreeSet<Need> {
+    let names: Vec<String> = optional(suite.needs.as_ref(), "needs", report).unwrap_or_default();
+    let mut needs = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        match Need::parse(name) {
+            Some(need) => drop(needs.insert(need)),
+            None => {
+                let what = format!("'{name}' is nothing that a cluster may lack");
+                report.add(&format!("needs[{index}]"), what, "write two-nodes, ipv4, ipv6 or outside");
+            }
+        }
+    }
+    needs.extend(case.probes.keys().filter_map(|traffic| traffic.family).map(Need::of));
+    families_named(&suite.steps.as_ref().map(Value::to_string).unwrap_or_default(), &mut needs);
+    for pod in topology.pods.values() {
+        families_named(&serde_json::to_string(pod).unwrap_or_default(), &mut needs);
+    }
+    if topology.slots.values().any(|slot| slot == OUTSIDE) {
+        needs.insert(Need::Outside);
+    }
+    needs
+}
+
 fn holds(value: Option<&Value>, steps: &[Value], level: Level, topology: &Topology, report: &mut Report) -> Vec<Hold> {
     let entries: Vec<Value> = optional(value, "hold", report).unwrap_or_default();
     let mut holds = Vec::new();
@@ -121,7 +180,7 @@ fn holds(value: Option<&Value>, steps: &[Value], level: Level, topology: &Topolo
         let Some(hold) = report.decode::<outline::Hold>(entry, &path) else { continue };
         let own = hold.level.and_then(|own| names::level(&own, &format!("{path}.level"), report)).unwrap_or(level);
         let cell = cell(&hold.from, ("from", &hold.to), &hold.probe, &path, topology, report);
-        if cell.as_ref().is_some_and(|cell| !matches!(cell.traffic, Traffic::Tcp(_))) {
+        if cell.as_ref().is_some_and(|cell| !matches!(cell.traffic.transport, Transport::Tcp(_))) {
             let what = format!("a connection cannot be held over {}", hold.probe);
             report.add(&format!("{path}.probe"), what, "write tcp/PORT");
         }
@@ -169,8 +228,9 @@ fn cell(
     let to = names::pod(to, &format!("{path}.to"), topology, report);
     let place = format!("{path}.probe");
     let traffic = names::probe(probe, &place, report);
-    let cell = Cell { from: from?, to: to?, traffic: traffic? };
-    if topology.pods.get(&cell.to).is_some_and(|pod| !listens(pod, cell.traffic)) {
+    let (receiver, traffic) = (to?, traffic?);
+    let cell = Cell { from: from?, to: receiver.clone().into(), traffic };
+    if topology.pods.get(&receiver).is_some_and(|pod| !listens(pod, cell.traffic)) {
         report.add(
             &place,
             format!("pod {} does not listen on {}", cell.to, cell.traffic),

@@ -5,21 +5,15 @@ use std::collections::BTreeSet;
 use netpol_oracle::RuleId;
 
 use crate::decode::Report;
-use crate::plan::{Level, PodRef, Topology, Traffic};
+use crate::plan::{Endpoint, Level, PodRef, Topology, Traffic};
 use crate::topology::find_pod;
 
-/// `tcp/8888`, `udp/53`, `icmp`, in either case: a parameter such as `TCP` serves a policy's port and a probe alike.
+/// `tcp/8888`, `udp6/53`, `icmp` and their like.
 pub(super) fn probe(text: &str, path: &str, report: &mut Report) -> Option<Traffic> {
-    let port = |digits: &str| digits.parse::<u16>().ok().filter(|port| *port != 0);
-    let lower = text.to_ascii_lowercase();
-    let found = match lower.split_once('/') {
-        None if lower == "icmp" => Some(Traffic::Icmp),
-        Some(("tcp", digits)) => port(digits).map(Traffic::Tcp),
-        Some(("udp", digits)) => port(digits).map(Traffic::Udp),
-        _ => None,
-    };
+    let found = Traffic::parse(text);
     if found.is_none() {
-        report.add(path, format!("'{text}' is not a probe"), "write tcp/PORT, udp/PORT or icmp");
+        let remedy = "write tcp/PORT, udp/PORT, sctp/PORT or icmp; tcp4/PORT, icmp6 and their like for one family";
+        report.add(path, format!("'{text}' is not a probe"), remedy);
     }
     found
 }
@@ -58,4 +52,14 @@ pub(super) fn rules(names: &[String], report: &mut Report) -> BTreeSet<String> {
 /// `[ns/]pod` of the topology.
 pub(super) fn pod(text: &str, path: &str, topology: &Topology, report: &mut Report) -> Option<PodRef> {
     find_pod(topology, text).map_err(|what| report.add(path, what, "name one of its pods")).ok()
+}
+
+/// A pod of the topology, `svc/NAME` or `node-port/NAME@POD`.
+pub(super) fn endpoint(text: &str, path: &str, topology: &Topology, report: &mut Report) -> Option<Endpoint> {
+    let remedy = if text.contains("svc/") || text.contains("node-port/") {
+        "name one of its Services"
+    } else {
+        "name one of its pods"
+    };
+    Endpoint::parse(text, topology).map_err(|what| report.add(path, what, remedy)).ok()
 }

@@ -31,7 +31,7 @@ pub(super) fn rehearse(converted: &Converted, topology: &Topology, report: &mut 
             return Verdicts::new();
         }
         let recreated = step.actions.iter().filter_map(|action| match action {
-            Action::Recreate(pods) => Some(pods),
+            Action::Recreate(pods) | Action::Remove(pods) => Some(pods),
             _ => None,
         });
         for pod in recreated.flatten() {

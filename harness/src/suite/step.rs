@@ -23,7 +23,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Reads step `index`. Its verbs are carried out in this order: relabel, apply, patch, delete, recreate, restart, wait.
+    /// Reads step `index`. Its verbs are carried out in this order: relabel, apply, patch, delete, recreate, create, remove, complete,
+    /// terminate, restart, wait.
     pub(super) fn step(&mut self, index: usize, value: &Value) -> Option<Step> {
         let path = format!("steps[{index}]");
         let outline: outline::Step = self.report.decode(value, &path)?;
@@ -80,18 +81,27 @@ impl Context<'_> {
             let outline::Reference { kind, name, namespace } = reference;
             actions.push(Action::Delete { kind, name, namespace: Some(namespace) });
         }
-        let recreated: Vec<PodRef> = self
-            .list::<String>(outline.recreate.as_ref(), path, "recreate")
-            .iter()
-            .filter_map(|(path, name)| names::pod(name, path, self.topology, self.report))
-            .collect();
-        if !recreated.is_empty() {
-            actions.push(Action::Recreate(recreated));
+        type OfPods = fn(Vec<PodRef>) -> Action;
+        let of_pods: [(&str, Option<&Value>, OfPods); 5] = [
+            ("recreate", outline.recreate.as_ref(), Action::Recreate),
+            ("create", outline.create.as_ref(), Action::Create),
+            ("remove", outline.remove.as_ref(), Action::Remove),
+            ("complete", outline.complete.as_ref(), Action::Complete),
+            ("terminate", outline.terminate.as_ref(), Action::Terminate),
+        ];
+        for (verb, value, action) in of_pods {
+            let pods = self.pods(value, path, verb);
+            actions.extend((!pods.is_empty()).then(|| action(pods)));
         }
-        if let Some(what) = self.text(outline.restart.as_ref(), path, "restart") {
-            match what.as_str() {
-                "enforcer" => actions.push(Action::RestartEnforcer),
-                _ => self.report.add(&join(path, "restart"), format!("'{what}' cannot be restarted"), "write enforcer"),
+        match outline.restart.as_ref() {
+            Some(Value::String(what)) if what == "enforcer" => actions.push(Action::RestartEnforcer),
+            Some(Value::String(what)) => {
+                let what = format!("'{what}' cannot be restarted");
+                self.report.add(&join(path, "restart"), what, "write enforcer, or a list of pods");
+            }
+            list => {
+                let pods = self.pods(list, path, "restart");
+                actions.extend((!pods.is_empty()).then(|| Action::RestartPods(pods)));
             }
         }
         if let Some(name) = self.text(outline.wait.as_ref(), path, "wait") {
@@ -103,6 +113,11 @@ impl Context<'_> {
             actions.push(Action::Wait(name));
         }
         actions
+    }
+
+    fn pods(&mut self, value: Option<&Value>, path: &str, key: &str) -> Vec<PodRef> {
+        let names = self.list::<String>(value, path, key);
+        names.iter().filter_map(|(path, name)| names::pod(name, path, self.topology, self.report)).collect()
     }
 
     fn relabel(&mut self, relabel: &outline::Relabel, path: &str) -> Option<Action> {

@@ -1,13 +1,13 @@
 //! Reading `fixtures/topologies/*.yaml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use include_dir::{Dir, include_dir};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{SLOT, waves};
+use super::{CREATE, SLOT, needs, waves};
 use crate::Problem;
 use crate::decode::Report;
 use crate::plan::placeholder::{Placeholder, join, map_strings, replace};
@@ -38,8 +38,14 @@ pub fn embedded() -> Result<BTreeMap<String, Topology>, Vec<Problem>> {
 /// Everything that is wrong in them.
 pub fn parse(file: &str, name: &str, text: &str) -> Result<Topology, Vec<Problem>> {
     let mut report = Report::new(file);
-    let mut topology =
-        Topology { name: name.to_owned(), namespaces: Vec::new(), pods: BTreeMap::new(), slots: BTreeMap::new() };
+    let mut topology = Topology {
+        name: name.to_owned(),
+        namespaces: Vec::new(),
+        pods: BTreeMap::new(),
+        slots: BTreeMap::new(),
+        services: BTreeMap::new(),
+        later: BTreeSet::new(),
+    };
     let mut places = BTreeMap::new();
     for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let path = format!("[{index}]");
@@ -62,10 +68,15 @@ pub fn parse(file: &str, name: &str, text: &str) -> Result<Topology, Vec<Problem
                     add_pod(&mut topology, &mut report, &path, &mut places, pod);
                 }
             }
+            Some("Service") => {
+                if let Some(service) = report.decode::<Service>(&value, &path) {
+                    add_service(&mut topology, &mut report, &path, service);
+                }
+            }
             other => report.add(
                 &path,
                 format!("kind {} has no place in a topology", other.unwrap_or("(none)")),
-                "write Namespaces and Pods; policies belong into suites",
+                "write Namespaces, Pods and Services; policies belong into suites",
             ),
         }
     }
@@ -89,7 +100,34 @@ fn add_pod(topology: &mut Topology, report: &mut Report, path: &str, places: &mu
         );
     }
     topology.slots.insert(pod_ref.clone(), slot);
+    match pod_annotation(topology, &pod_ref).as_deref() {
+        None => {}
+        Some("later") => drop(topology.later.insert(pod_ref.clone())),
+        Some(other) => {
+            let what = format!("'{other}' is no time at which a pod is created");
+            report.add(&join(path, &format!("metadata.annotations.{CREATE}")), what, "write later, or take it away");
+        }
+    }
     places.insert(pod_ref, path.to_owned());
+}
+
+fn pod_annotation(topology: &Topology, pod: &PodRef) -> Option<String> {
+    topology.pods.get(pod)?.metadata.annotations.as_ref()?.get(CREATE).cloned()
+}
+
+fn add_service(topology: &mut Topology, report: &mut Report, path: &str, service: Service) {
+    let (Some(name), Some(namespace)) = (service.metadata.name.clone(), service.metadata.namespace.clone()) else {
+        report.add(&join(path, "metadata"), "a Service needs name and namespace".to_owned(), "give both");
+        return;
+    };
+    let spec = service.spec.as_ref();
+    if spec.and_then(|spec| spec.selector.as_ref()).is_none_or(BTreeMap::is_empty) {
+        let what = format!("nothing tells what is behind Service {namespace}/{name}");
+        report.add(&join(path, "spec.selector"), what, "select pods by their labels");
+    }
+    if topology.services.insert(PodRef { namespace, name: name.clone() }, service).is_some() {
+        report.add(&join(path, "metadata.name"), format!("Service {name} is there twice"), "give one another name");
+    }
 }
 
 fn check(topology: &Topology, report: &mut Report, places: &BTreeMap<PodRef, String>) {
@@ -107,7 +145,11 @@ fn check(topology: &Topology, report: &mut Report, places: &BTreeMap<PodRef, Str
             text.into()
         });
     }
-    let placed: Vec<PodRef> = waves(topology).concat();
+    let mut placed: Vec<PodRef> = waves(topology).concat();
+    let later = topology.pods.iter().filter(|(name, _)| topology.later.contains(*name));
+    let created: Vec<PodRef> =
+        later.filter(|(name, pod)| !needs(topology, pod).contains(*name)).map(|(name, _)| name.clone()).collect();
+    placed.extend(created);
     for (pod_ref, path) in places.iter().filter(|(pod_ref, _)| !placed.contains(pod_ref)) {
         let what = format!(
             "pod {pod_ref} can never be created: its arguments need addresses that need its own, or unknown ones"

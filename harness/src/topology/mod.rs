@@ -4,7 +4,7 @@ mod load;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 
 use crate::Problem;
 use crate::plan::placeholder::{Placeholder, bind, map_strings, replace};
@@ -14,6 +14,8 @@ pub use load::{embedded, parse};
 
 /// The annotation that names the node slot of a pod.
 pub const SLOT: &str = "netpol.dev/node";
+/// The annotation of a pod that a step creates: its value is `later`.
+pub const CREATE: &str = "netpol.dev/create";
 
 /// The pod that `text` names: `ns/pod`, or `pod` where one namespace alone has a pod of this name.
 ///
@@ -52,17 +54,48 @@ pub(crate) fn find_namespace(topology: &Topology, name: &str) -> Result<String, 
     }
 }
 
+/// The Service that `text` names: `ns/name`, or `name` where one namespace alone has a Service of this name.
+///
+/// # Errors
+/// A sentence, where there is no such Service or more than one.
+pub(crate) fn find_service(topology: &Topology, text: &str) -> Result<PodRef, String> {
+    let (namespace, name) = text.split_once('/').map_or((None, text), |(namespace, name)| (Some(namespace), name));
+    let fits = |service: &&PodRef| service.name == name && namespace.is_none_or(|wanted| service.namespace == wanted);
+    let mut matching = topology.services.keys().filter(fits);
+    match (matching.next(), matching.next()) {
+        (Some(service), None) => Ok(service.clone()),
+        (None, _) => {
+            let known: Vec<String> = topology.services.keys().map(ToString::to_string).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(format!("topology {} has no service '{text}': it has {known}", topology.name))
+        }
+        (Some(_), Some(_)) => {
+            Err(format!("topology {} has several services '{text}': say NAMESPACE/{text}", topology.name))
+        }
+    }
+}
+
+/// Whether a Service has a port for this traffic. None passes echo requests on.
+pub(crate) fn serves(service: &Service, traffic: Traffic) -> bool {
+    let Some((protocol, number)) = traffic.transport.port() else { return false };
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports
+        .into_iter()
+        .any(|port| port.port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == protocol)
+}
+
 /// Whether a pod answers this traffic: a container declares the port. Echo requests are answered by every pod.
 pub(crate) fn listens(pod: &Pod, traffic: Traffic) -> bool {
-    let (protocol, number) = match traffic {
-        Traffic::Icmp => return true,
-        Traffic::Tcp(port) => ("TCP", port),
-        Traffic::Udp(port) => ("UDP", port),
-    };
+    let Some((protocol, number)) = traffic.transport.port() else { return true };
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     containers
         .flat_map(|container| container.ports.iter().flatten())
         .any(|port| port.container_port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == protocol)
+}
+
+/// Whether any pod of a topology is in the network of its node.
+pub(crate) fn uses_node_network(topology: &Topology) -> bool {
+    topology.pods.values().any(|pod| pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)))
 }
 
 /// The pods whose addresses the manifest of `pod` names.
@@ -80,12 +113,14 @@ pub(crate) fn needs(topology: &Topology, pod: &Pod) -> BTreeSet<PodRef> {
     found
 }
 
-/// The pods in waves: those of one wave may be created at the same time; their arguments name addresses of earlier waves only.
+/// The pods that are there from the start, in waves: those of one wave may be created at the same time; their arguments name addresses of
+/// earlier waves only.
 pub fn waves(topology: &Topology) -> Vec<Vec<PodRef>> {
     let mut waves: Vec<Vec<PodRef>> = Vec::new();
     let mut placed = BTreeSet::new();
     loop {
-        let ready = topology.pods.iter().filter(|(name, _)| !placed.contains(*name));
+        let first = topology.pods.iter().filter(|(name, _)| !topology.later.contains(*name));
+        let ready = first.filter(|(name, _)| !placed.contains(*name));
         let ready = ready.filter(|(_, pod)| needs(topology, pod).is_subset(&placed));
         let wave: Vec<PodRef> = ready.map(|(name, _)| name.clone()).collect();
         if wave.is_empty() {

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Sysctl};
+use k8s_openapi::api::core::v1::{Capabilities, EnvVar, Namespace, Pod, Service, Sysctl, Toleration};
 use kube::{Api, ResourceExt};
+use netpol_wire::AGENT_NAME_VARIABLE;
 use serde_json::to_value;
 
 use super::pods::until_running;
 use super::{Canary, World, WorldError};
 use crate::cluster::{Cluster, ObjectError, ReadyNode};
-use crate::plan::{Bindings, BoundPod, PodRef, Topology};
+use crate::plan::{Bindings, BoundPod, BoundService, OUTSIDE, PodRef, Topology};
 use crate::probe::{Member, Session};
 use crate::topology::{bind_pod, waves};
 
@@ -25,14 +26,19 @@ impl World {
     /// # Errors
     /// [`WorldError`]
     pub async fn boot(cluster: &Cluster, number: u32, topology: &Topology) -> Result<World, WorldError> {
-        let nodes = place(topology, &cluster.nodes)?;
+        let nodes = place(topology, cluster)?;
         let mut bindings = Bindings::default();
         for namespace in &topology.namespaces {
             let logical = namespace.name_any();
             bindings.namespaces.insert(logical.clone(), create_namespace(cluster, number, &logical, namespace).await?);
         }
         let canary = create_namespace(cluster, number, "netpol-canary", &Namespace::default()).await?;
-        let used: BTreeSet<_> = nodes.values().cloned().collect();
+        for (name, service) in &topology.services {
+            let real = bindings.namespaces.get(&name.namespace).cloned().unwrap_or_default();
+            bindings.services.insert(name.clone(), create_service(cluster, &real, service).await?);
+        }
+        let inside = |node: &&String| cluster.nodes.iter().any(|ready| ready.name == **node);
+        let used: BTreeSet<_> = nodes.values().filter(inside).cloned().collect();
         let (canary, started) = futures::join!(
             Canary::boot(cluster, number, canary, &used),
             start_all(cluster, number, topology, &nodes, &mut bindings),
@@ -40,19 +46,33 @@ impl World {
         let (members, mut canary) = (started?, canary?);
         let enforced = canary.arm_first(&cluster.objects).await?;
         let (cluster, topology) = (cluster.clone(), topology.clone());
-        Ok(World { number, topology, bindings, members, canary, altered: false, enforced, nodes, cluster })
+        Ok(World {
+            number,
+            topology,
+            bindings,
+            members,
+            canary,
+            altered: false,
+            enforced,
+            nodes,
+            gone: BTreeMap::new(),
+            cluster,
+        })
     }
 }
 
 /// Every pod on a node: slots go round the nodes in order.
-fn place(topology: &Topology, nodes: &[ReadyNode]) -> Result<BTreeMap<PodRef, String>, WorldError> {
+fn place(topology: &Topology, cluster: &Cluster) -> Result<BTreeMap<PodRef, String>, WorldError> {
+    let nodes: &[ReadyNode] = &cluster.nodes;
     if nodes.is_empty() {
         return Err(WorldError::NoNodes);
     }
-    let slots: BTreeSet<_> = topology.slots.values().collect();
-    let of_slot: BTreeMap<_, _> =
-        slots.into_iter().enumerate().map(|(index, slot)| (slot, &nodes[index % nodes.len()].name)).collect();
-    let node = |pod| topology.slots.get(pod).and_then(|slot| of_slot.get(slot)).map_or(&nodes[0].name, |name| name);
+    let slots: BTreeSet<_> = topology.slots.values().filter(|slot| *slot != OUTSIDE).collect();
+    let mut of_slot: BTreeMap<_, _> =
+        slots.into_iter().enumerate().map(|(index, slot)| (slot.as_str(), &nodes[index % nodes.len()].name)).collect();
+    of_slot.extend(cluster.outside.as_ref().map(|outside| (OUTSIDE, &outside.name)));
+    let node =
+        |pod| topology.slots.get(pod).and_then(|slot| of_slot.get(slot.as_str())).map_or(&nodes[0].name, |name| name);
     Ok(topology.pods.keys().map(|pod| (pod.clone(), node(pod).clone())).collect())
 }
 
@@ -71,6 +91,23 @@ async fn create_namespace(
     labels.insert("netpol.dev/namespace".into(), logical.to_owned());
     cluster.objects.apply(&typed(&namespace)?).await?;
     Ok(real)
+}
+
+/// Creates a Service, and learns the addresses and node ports that it was given.
+async fn create_service(cluster: &Cluster, namespace: &str, template: &Service) -> Result<BoundService, WorldError> {
+    let mut service = template.clone();
+    service.metadata.namespace = Some(namespace.to_owned());
+    cluster.objects.apply(&typed(&service)?).await?;
+    let given = cluster.objects.get("Service", &service.name_any(), Some(namespace)).await?;
+    let given: Service =
+        serde_json::from_value(given).map_err(|error| WorldError::Object(ObjectError::Malformed(error)))?;
+    let spec = given.spec.unwrap_or_default();
+    let ips = spec.cluster_ips.or(spec.cluster_ip.map(|ip| vec![ip])).unwrap_or_default();
+    let node_ports = spec.ports.unwrap_or_default().into_iter().filter_map(|port| {
+        let protocol = port.protocol.unwrap_or_else(|| "TCP".to_owned());
+        Some(((protocol, u16::try_from(port.port).ok()?), u16::try_from(port.node_port?).ok()?))
+    });
+    Ok(BoundService { ips: ips.iter().filter_map(|ip| ip.parse().ok()).collect(), node_ports: node_ports.collect() })
 }
 
 async fn start_all(
@@ -101,13 +138,14 @@ pub(super) async fn start(
         let node = nodes.get(pod).cloned().unwrap_or_default();
         let manifest = bind_pod(topology, pod, bindings).map_err(WorldError::Placeholders)?;
         let namespace = manifest.namespace().unwrap_or_default();
-        create_pod(cluster, number, manifest, &node).await?;
+        create_pod(cluster, number, manifest, &node, uses_sctp(topology)).await?;
         real.insert((namespace, pod.name.clone()), (pod.clone(), node));
     }
     let mut running = until_running(cluster, number, &real.keys().cloned().collect()).await?;
     let bind = |(name, (pod, node)): ((String, String), (PodRef, String))| {
         let ips = running.remove(&name).unwrap_or_default();
-        let node_ips = cluster.nodes.iter().find(|ready| ready.name == node).map(|ready| ready.ips.clone());
+        let nodes = cluster.nodes.iter().chain(&cluster.outside);
+        let node_ips = nodes.into_iter().find(|ready| ready.name == node).map(|ready| ready.ips.clone());
         (pod, BoundPod { ips, node, node_ips: node_ips.unwrap_or_default() })
     };
     Ok(real.into_iter().map(bind).collect())
@@ -115,21 +153,45 @@ pub(super) async fn start(
 
 /// Creates a pod on a node, with the run's labels and the real image.
 ///
-/// The image may be one that only the nodes have, whatever its tag. Pings need no capability where the pod's sysctl lets every group
+/// With `raw`, SCTP probes need raw packets. The image may be one that only the nodes have, whatever its tag. Pings need no capability where the pod's sysctl lets every group
 /// send them, which Pod Security's `baseline` allows; a pod in the node's network namespace may not set it.
-pub(super) async fn create_pod(cluster: &Cluster, number: u32, mut pod: Pod, node: &str) -> Result<(), WorldError> {
+pub(super) async fn create_pod(
+    cluster: &Cluster,
+    number: u32,
+    mut pod: Pod,
+    node: &str,
+    raw: bool,
+) -> Result<(), WorldError> {
+    // Several agents may share a node's network, each under a name of its own.
+    let agent = format!("{}-{}-{number}", pod.name_any(), cluster.run);
     let labels = pod.labels_mut();
     labels.insert("netpol.dev/run".into(), cluster.run.clone());
     labels.insert("netpol.dev/world".into(), number.to_string());
     if let Some(spec) = &mut pod.spec {
         spec.node_name = Some(node.to_owned());
-        for container in &mut spec.containers {
+        let in_node_network = spec.host_network == Some(true);
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            if in_node_network {
+                let name =
+                    EnvVar { name: AGENT_NAME_VARIABLE.to_owned(), value: Some(agent.clone()), value_from: None };
+                container.env.get_or_insert_default().push(name);
+            }
+            if raw {
+                let context = container.security_context.get_or_insert_default();
+                let capabilities: &mut Capabilities = context.capabilities.get_or_insert_default();
+                capabilities.add.get_or_insert_default().push("NET_RAW".to_owned());
+            }
             if container.image.as_deref() == Some(IMAGE) {
                 container.image = Some(cluster.image.clone());
                 container.image_pull_policy.get_or_insert_with(|| "IfNotPresent".to_owned());
             }
         }
-        if spec.host_network != Some(true) {
+        if in_node_network {
+            // The node that nobody else may use, and whatever else keeps ordinary pods away.
+            spec.tolerations
+                .get_or_insert_default()
+                .push(Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() });
+        } else {
             let sysctls = spec.security_context.get_or_insert_default().sysctls.get_or_insert_default();
             if !sysctls.iter().any(|sysctl| sysctl.name == PING_GROUPS) {
                 sysctls.push(Sysctl { name: PING_GROUPS.to_owned(), value: "0 2147483647".to_owned() });
@@ -139,6 +201,13 @@ pub(super) async fn create_pod(cluster: &Cluster, number: u32, mut pod: Pod, nod
         spec.automount_service_account_token.get_or_insert(false);
     }
     Ok(cluster.objects.apply(&typed(&pod)?).await?)
+}
+
+/// Whether any pod of a topology answers SCTP.
+fn uses_sctp(topology: &Topology) -> bool {
+    let specs = topology.pods.values().filter_map(|pod| pod.spec.as_ref());
+    let ports = specs.flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
+    ports.into_iter().any(|port| port.protocol.as_deref() == Some("SCTP"))
 }
 
 /// A stream to every pod's agent.

@@ -5,6 +5,7 @@
 //! closed again, which takes a probe's whole timeout to see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -16,11 +17,13 @@ use super::WorldError;
 use super::boot::{create_pod, open_sessions};
 use super::pods::until_running;
 use crate::cluster::{Cluster, ObjectError, Objects};
-use crate::plan::{Bindings, BoundPod, Cell, PodRef, Traffic};
+use crate::plan::{Bindings, BoundPod, Cell, PodRef, Route, Traffic, Transport};
 use crate::probe::{Member, Verdict, sample};
 use crate::waits;
 
 const PORT: u16 = 8888;
+/// The label that is changed to see who reads labels.
+const FLIP: &str = "netpol.dev/flip";
 const LOGICAL: &str = "netpol-canary";
 
 /// A world's canaries: a source and a target on every node that it uses.
@@ -29,7 +32,9 @@ pub struct Canary {
     pub namespace: String,
     members: BTreeMap<PodRef, Member>,
     /// By node: from its source to its target.
-    pairs: BTreeMap<String, Cell>,
+    pairs: BTreeMap<String, (Cell, Route)>,
+    /// Counts the flips by labels: each has a value of its own.
+    generation: AtomicU32,
 }
 
 /// Who followed a flip, and how soon.
@@ -65,10 +70,10 @@ impl Canary {
         for (index, node) in nodes.iter().enumerate() {
             let (from, to) = (pod("source", index), pod("target", index));
             placed.extend([(from.clone(), node.clone()), (to.clone(), node.clone())]);
-            pairs.insert(node.clone(), Cell { from, to, traffic: Traffic::Tcp(PORT) });
+            pairs.insert(node.clone(), (from, to));
         }
         for (pod, node) in &placed {
-            create_pod(cluster, number, manifest(&namespace, pod)?, node).await?;
+            create_pod(cluster, number, manifest(&namespace, pod)?, node, false).await?;
         }
         let names = placed.keys().map(|pod| (namespace.clone(), pod.name.clone())).collect();
         let mut running = until_running(cluster, number, &names).await?;
@@ -76,17 +81,24 @@ impl Canary {
             let ips = running.remove(&(namespace.clone(), pod.name.clone())).unwrap_or_default();
             (pod, BoundPod { ips, node, node_ips: Vec::new() })
         });
-        let bound = bound.collect();
-        let bindings = Bindings { namespaces: [(LOGICAL.into(), namespace.clone())].into(), pods: BTreeMap::new() };
+        let bound: BTreeMap<PodRef, BoundPod> = bound.collect();
+        let bindings = Bindings { namespaces: [(LOGICAL.into(), namespace.clone())].into(), ..Bindings::default() };
+        let pairs = pairs.into_iter().filter_map(|(node, (from, to))| {
+            let transport = Transport::Tcp(PORT);
+            let address = *bound.get(&to)?.ips.first()?;
+            let route = Route { to: address, transport, receivers: [(to.clone(), transport)].into() };
+            Some((node, (Cell { from, to: to.into(), traffic: Traffic::primary(transport) }, route)))
+        });
+        let pairs = pairs.collect();
         let members = open_sessions(cluster, &bindings, &bound).await?;
-        let canary = Canary { namespace, members, pairs };
+        let canary = Canary { namespace, members, pairs, generation: AtomicU32::new(0) };
         canary.control().await?;
         Ok(canary)
     }
 
     /// Waits until every pair is open, while no policy is there.
     async fn control(&self) -> Result<(), WorldError> {
-        let cells: BTreeSet<_> = self.pairs.values().cloned().collect();
+        let cells: BTreeMap<_, _> = self.pairs.values().cloned().collect();
         let start = Instant::now();
         loop {
             let round = sample(&self.members, &cells, waits::PROBE_AT_MOST).await;
@@ -104,7 +116,7 @@ impl Canary {
 
     /// Closes the canaries for the first time: whether any node followed tells whether the cluster enforces policies at all (N65).
     pub(super) async fn arm_first(&mut self, objects: &Objects) -> Result<bool, WorldError> {
-        Ok(!self.flip(objects, false).await?.after.is_empty())
+        Ok(!self.flip(objects, Flip::Close).await?.after.is_empty())
     }
 
     /// Opens the canaries and waits until every node's has followed: the barrier.
@@ -112,7 +124,22 @@ impl Canary {
     /// # Errors
     /// [`ObjectError`] when the policy cannot be applied; nodes that do not follow are in [`Followed::missing`].
     pub async fn open(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip(objects, true).await
+        self.flip(objects, Flip::Open).await
+    }
+
+    /// Opens the canaries by new labels of their sources and of their namespace: who follows has read the labels of pods and namespaces
+    /// that were changed before, and the policies as well.
+    ///
+    /// # Errors
+    /// As [`Canary::open`].
+    pub async fn open_by_labels(&self, objects: &Objects) -> Result<Followed, ObjectError> {
+        let value = (self.generation.fetch_add(1, Ordering::Relaxed) + 1).to_string();
+        let patch = json!({"metadata": {"labels": {FLIP: value}}});
+        for (cell, _) in self.pairs.values() {
+            objects.patch("Pod", &cell.from.name, Some(&self.namespace), &patch).await?;
+        }
+        objects.patch("Namespace", &self.namespace, None, &patch).await?;
+        self.flip(objects, Flip::OpenTo(value)).await
     }
 
     /// Closes the canaries again, for the next barrier.
@@ -120,12 +147,13 @@ impl Canary {
     /// # Errors
     /// As [`Canary::open`].
     pub async fn arm(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip(objects, false).await
+        self.flip(objects, Flip::Close).await
     }
 
-    async fn flip(&self, objects: &Objects, open: bool) -> Result<Followed, ObjectError> {
+    async fn flip(&self, objects: &Objects, flip: Flip) -> Result<Followed, ObjectError> {
+        let open = flip != Flip::Close;
         let start = Instant::now();
-        objects.apply(&policy(&self.namespace, open)).await?;
+        objects.apply(&policy(&self.namespace, &flip)).await?;
         let nodes: BTreeSet<_> = self.pairs.keys().cloned().collect();
         let mut followed = Followed { after: BTreeMap::new(), missing: nodes.clone(), unseen: nodes };
         let mut ticks = interval(waits::CANARY_INTERVAL);
@@ -139,7 +167,7 @@ impl Canary {
                 }
                 Some(round) = rounds.next() => {
                     for (cell, seen) in round.cells {
-                        let node = self.pairs.iter().find(|(_, pair)| **pair == cell).map(|(node, _)| node);
+                        let node = self.pairs.iter().find(|(_, pair)| pair.0 == cell).map(|(node, _)| node);
                         if let Some(node) = node.filter(|_| seen.verdict != Verdict::NotMeasured) {
                             followed.unseen.remove(node);
                         }
@@ -159,8 +187,24 @@ impl Canary {
     }
 }
 
-fn policy(namespace: &str, open: bool) -> Value {
-    let ingress = if open { json!([{}]) } else { json!([]) };
+/// What the canaries' policy lets in.
+#[derive(PartialEq, Eq)]
+enum Flip {
+    Close,
+    Open,
+    /// Sources with this value of the label [`FLIP`], in a namespace with the same.
+    OpenTo(String),
+}
+
+fn policy(namespace: &str, flip: &Flip) -> Value {
+    let ingress = match flip {
+        Flip::Close => json!([]),
+        Flip::Open => json!([{}]),
+        Flip::OpenTo(value) => {
+            let labelled = json!({"matchLabels": {FLIP: value}});
+            json!([{"from": [{"podSelector": labelled, "namespaceSelector": labelled}]}])
+        }
+    };
     json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -12,11 +12,12 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
+use netpol_wire::Token;
 use thiserror::Error;
 
 use crate::Problem;
 use crate::cluster::{Cluster, ObjectError, persist};
-use crate::plan::{Bindings, PodRef, Topology};
+use crate::plan::{Bindings, BoundPod, PodRef, Topology};
 use crate::probe::{Member, SessionError};
 use crate::waits::Wait;
 
@@ -80,6 +81,8 @@ pub struct World {
     /// Whether anything in this cluster followed the canary's first policy.
     pub enforced: bool,
     nodes: BTreeMap<PodRef, String>,
+    /// Where the numbering of pods that were deleted ended.
+    gone: BTreeMap<PodRef, Token>,
     cluster: Cluster,
 }
 
@@ -89,22 +92,100 @@ impl World {
     /// # Errors
     /// [`WorldError`]
     pub async fn recreate(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        self.remove_pods(pods).await?;
+        self.create(pods).await
+    }
+
+    /// Creates pods that are not there.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn create(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
         self.altered = true;
-        let mut before = BTreeMap::new();
-        for pod in pods {
-            before.extend(self.members.remove(pod).map(|member| (pod.clone(), member.token())));
-            let namespace = self.bindings.namespaces.get(&pod.namespace).cloned().unwrap_or_default();
-            pods::delete_and_wait(&self.cluster, &namespace, &pod.name).await?;
-        }
         let bound = boot::start(&self.cluster, self.number, &self.topology, &self.nodes, &self.bindings, pods).await?;
-        for (pod, member) in boot::open_sessions(&self.cluster, &self.bindings, &bound).await? {
-            let member = match before.get(&pod) {
+        self.admit(&bound).await?;
+        self.bindings.pods.extend(bound);
+        Ok(())
+    }
+
+    /// Deletes pods, and waits until they are gone.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn remove_pods(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        for pod in pods {
+            self.forget(pod);
+            pods::delete_and_wait(&self.cluster, &self.namespace_of(pod), &pod.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes pods, and does not wait: they go on until their grace period ends.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn terminate(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        self.altered = true;
+        for pod in pods {
+            self.cluster.objects.delete("Pod", &pod.name, Some(&self.namespace_of(pod))).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the agents of pods that are not restarted, and waits until these have completed.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn complete(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        for pod in pods {
+            if let Some(member) = self.forget(pod) {
+                member.session.end().await;
+            }
+            pods::until(&self.cluster, &self.namespace_of(pod), &pod.name, "completed", pods::has_completed).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the agents of pods, and waits until they run again, in the same pods.
+    ///
+    /// # Errors
+    /// [`WorldError`]
+    pub async fn restart(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        for pod in pods {
+            let namespace = self.namespace_of(pod);
+            let before = pods::restarts(&self.cluster, &namespace, &pod.name).await?;
+            if let Some(member) = self.forget(pod) {
+                member.session.end().await;
+            }
+            pods::until(&self.cluster, &namespace, &pod.name, "running again", |pod| pods::has_restarted(pod, before))
+                .await?;
+            let bound = self.bindings.pods.get(pod).cloned().map(|bound| (pod.clone(), bound));
+            self.admit(&bound.into_iter().collect()).await?;
+        }
+        Ok(())
+    }
+
+    fn namespace_of(&self, pod: &PodRef) -> String {
+        self.bindings.namespaces.get(&pod.namespace).cloned().unwrap_or_default()
+    }
+
+    /// Takes a pod out of the rounds.
+    fn forget(&mut self, pod: &PodRef) -> Option<Member> {
+        self.altered = true;
+        let member = self.members.remove(pod)?;
+        self.gone.insert(pod.clone(), member.token());
+        Some(member)
+    }
+
+    /// Takes pods into the rounds.
+    async fn admit(&mut self, pods: &BTreeMap<PodRef, BoundPod>) -> Result<(), WorldError> {
+        for (pod, member) in boot::open_sessions(&self.cluster, &self.bindings, pods).await? {
+            let member = match self.gone.get(&pod) {
                 Some(next) => member.numbering_from(*next),
                 None => member,
             };
             self.members.insert(pod, member);
         }
-        self.bindings.pods.extend(bound);
         Ok(())
     }
 

@@ -3,16 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
+
+use tokio::time::Instant;
 
 use super::WorldError;
 use crate::cluster::{Cluster, ObjectError};
 use crate::waits;
+
+/// Time between two looks.
+const POLL: Duration = Duration::from_millis(50);
 
 /// A real pod: namespace and name.
 pub(super) type RealName = (String, String);
@@ -105,5 +111,69 @@ pub(super) async fn delete_and_wait(cluster: &Cluster, namespace: &str, name: &s
             wait: waits::OBJECTS_GONE,
             paste: format!("get pod -n {namespace} {name} -o yaml"),
         }),
+    }
+}
+
+/// Waits until a pod is as `state` says.
+pub(super) async fn until(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    state: &str,
+    fits: impl Fn(&Pod) -> bool,
+) -> Result<(), WorldError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let reached = kube::runtime::wait::await_condition(pods, name, |pod: Option<&Pod>| pod.is_some_and(&fits));
+    match tokio::time::timeout(waits::PODS_RUN.limit, reached).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(WorldError::Late {
+            what: format!("pod {name} to be {state}"),
+            wait: waits::PODS_RUN,
+            paste: format!("get pod -n {namespace} {name} -o yaml"),
+        }),
+    }
+}
+
+/// Whether every container has ended, and well.
+pub(super) fn has_completed(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded")
+}
+
+/// Whether its containers run, and were restarted more often than `before`.
+pub(super) fn has_restarted(pod: &Pod, before: i32) -> bool {
+    addresses(pod).is_some() && restart_count(pod) > before
+}
+
+fn restart_count(pod: &Pod) -> i32 {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.map(|container| container.restart_count).sum()
+}
+
+/// How often a pod's containers were restarted so far.
+pub(super) async fn restarts(cluster: &Cluster, namespace: &str, name: &str) -> Result<i32, WorldError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let cause = |cause| WorldError::Api { tried: "reading a pod", cause: Box::new(cause) };
+    Ok(restart_count(&crate::cluster::persist(|| pods.get(name)).await.map_err(cause)?))
+}
+
+/// Waits until no pod of this run is in the network of a node any more.
+pub(super) async fn until_node_ports_are_free(cluster: &Cluster) -> Result<(), WorldError> {
+    let pods: Api<Pod> = Api::all(cluster.client.clone());
+    let ours = ListParams::default().labels(&format!("netpol.dev/run={}", cluster.run));
+    let start = Instant::now();
+    loop {
+        let cause = |cause| WorldError::Api { tried: "listing pods in nodes' networks", cause: Box::new(cause) };
+        let there = crate::cluster::persist(|| pods.list(&ours)).await.map_err(cause)?;
+        let in_node = |pod: &&Pod| pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+        let Some(pod) = there.iter().find(in_node) else { return Ok(()) };
+        if start.elapsed() > waits::OBJECTS_GONE.limit {
+            let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+            return Err(WorldError::Late {
+                what: format!("pod {name}, which listens on ports of its node, to be gone"),
+                wait: waits::OBJECTS_GONE,
+                paste: format!("get pod -n {namespace} {name} -o yaml"),
+            });
+        }
+        tokio::time::sleep(POLL).await;
     }
 }

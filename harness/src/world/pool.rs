@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::pods::until_node_ports_are_free;
 use super::{World, WorldError};
 use crate::cluster::Cluster;
 use crate::plan::Topology;
+use crate::topology::uses_node_network;
 
 /// Keeps worlds for reuse, by topology; as many at a time as the run has lanes.
 pub struct Pool {
@@ -18,13 +20,16 @@ pub struct Pool {
     permits: Semaphore,
     booted: AtomicU32,
     idle: Mutex<BTreeMap<String, Vec<World>>>,
+    /// Pods in the network of their node listen on its ports: one world with such pods stands at a time.
+    node_network: Semaphore,
 }
 
 impl Pool {
     /// A pool without worlds: they are booted when a case needs one.
     pub fn new(cluster: Cluster, lanes: u32) -> Self {
         let permits = Semaphore::new(lanes as usize);
-        Pool { cluster, lanes, permits, booted: AtomicU32::new(0), idle: Mutex::default() }
+        let node_network = Semaphore::new(1);
+        Pool { cluster, lanes, permits, booted: AtomicU32::new(0), idle: Mutex::default(), node_network }
     }
 
     /// A world for one case; it goes back when the lease is dropped. An exclusive case takes every lane.
@@ -33,13 +38,32 @@ impl Pool {
     /// [`WorldError`] when none is idle and none can be booted.
     pub async fn lease(&self, topology: &Topology, exclusive: bool) -> Result<Lease<'_>, WorldError> {
         let lanes = if exclusive { self.lanes } else { 1 };
+        let node_network = match uses_node_network(topology) {
+            true => self.node_network.acquire().await.ok(),
+            false => None,
+        };
         let permit = self.permits.acquire_many(lanes).await.ok();
         let idle = self.idle().get_mut(&topology.name).and_then(Vec::pop);
+        if idle.is_none() && node_network.is_some() {
+            self.clear_node_ports().await?;
+        }
         let world = match idle {
             Some(world) => world,
             None => World::boot(&self.cluster, self.booted.fetch_add(1, Ordering::Relaxed) + 1, topology).await?,
         };
-        Ok(Lease { pool: self, world: Some(world), _permit: permit })
+        Ok(Lease { pool: self, world: Some(world), _permits: (permit, node_network) })
+    }
+
+    /// Removes idle worlds whose pods listen on ports of nodes, and waits until those pods are gone.
+    async fn clear_node_ports(&self) -> Result<(), WorldError> {
+        let mut in_the_way = Vec::new();
+        for worlds in self.idle().values_mut() {
+            in_the_way.extend(worlds.extract_if(.., |world| uses_node_network(&world.topology)));
+        }
+        for world in in_the_way {
+            world.remove().await?;
+        }
+        until_node_ports_are_free(&self.cluster).await
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<World>>> {
@@ -51,7 +75,7 @@ impl Pool {
 pub struct Lease<'a> {
     pool: &'a Pool,
     world: Option<World>,
-    _permit: Option<SemaphorePermit<'a>>,
+    _permits: (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>),
 }
 
 impl Deref for Lease<'_> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netpol_harness::plan::{Action, Bindings, BoundPod, Cell, PodRef, Rehearsal, Traffic, plan};
+use netpol_harness::plan::{Action, Bindings, BoundPod, Cell, PodRef, Rehearsal, Traffic, Transport, plan};
 use netpol_harness::suite::{Source, load};
 use netpol_harness::topology::{bind_pod, waves};
 use serde_json::json;
@@ -25,6 +25,7 @@ fn bindings(east: &str) -> Bindings {
             (pod("client-us-east"), bound(east, "worker2")),
             (pod("client-us-west"), bound("10.1.0.3", "worker")),
         ]),
+        ..Bindings::default()
     }
 }
 
@@ -55,7 +56,8 @@ fn actions_come_out_with_real_names_and_addresses_and_reasons_with_logical_ones(
     let denied: Vec<_> = matrix.iter().filter(|(_, expected)| !expected.allowed).collect();
     assert_eq!(denied.len(), 1);
     let (cell, expected) = denied[0];
-    assert_eq!(*cell, Cell { from: pod("server"), to: pod("client-us-east"), traffic: Traffic::Tcp(8888) });
+    let tcp = Traffic::primary(Transport::Tcp(8888));
+    assert_eq!(*cell, Cell { from: pod("server"), to: pod("client-us-east").into(), traffic: tcp });
     assert_eq!(
         expected.reason,
         "denied: pod network-policy/server is isolated for egress by network-policy/block-us-east-egress (egress[0].to[0] excepts the peer)"
@@ -73,7 +75,7 @@ fn after_a_client_has_another_address_an_address_policy_no_longer_fits_it() {
     rehearsal.rebind(&bindings("10.1.1.9"));
     let disagreements = rehearsal.expect(0).unwrap_err();
     assert_eq!(disagreements.len(), 1);
-    assert_eq!(disagreements[0].cell.to, pod("client-us-east"));
+    assert_eq!(disagreements[0].cell.to, pod("client-us-east").into());
     assert!(disagreements[0].computed.allowed && !disagreements[0].declared);
 }
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::super::names::real_names;
 use super::super::placeholder::bind;
-use super::super::specification::place;
-use super::super::{Action, Bindings};
+use super::super::specification::{place, pod_name, put};
+use super::super::{Action, Bindings, BoundPod, PodRef};
 use super::Rehearsal;
 use crate::Problem;
 
@@ -56,8 +56,43 @@ impl Rehearsal {
                 self.respecify(path, None)?;
                 Ok(action.clone())
             }
+            Action::Create(pods) => {
+                for pod in pods {
+                    let there = self.cluster.pods.contains_key(&pod_name(pod));
+                    // Where it is going to run is known when it does; until then it has no address.
+                    let nowhere = BoundPod { ips: Vec::new(), node: String::new(), node_ips: Vec::new() };
+                    let bound = self.bindings.pods.get(pod).unwrap_or(&nowhere);
+                    if there || put(&mut self.cluster, &self.topology, pod, bound).is_none() {
+                        let what = format!("pod {pod} cannot be created at this step: it is there, or has no manifest");
+                        return Err(vec![self.problem(path, what, "create pods that are `later` or were removed")]);
+                    }
+                }
+                self.respecify(path, None)?;
+                Ok(action.clone())
+            }
+            Action::Remove(pods) | Action::Complete(pods) => {
+                self.present(pods, path)?;
+                for pod in pods {
+                    self.cluster.pods.remove(&pod_name(pod));
+                }
+                self.respecify(path, None)?;
+                Ok(action.clone())
+            }
+            // What is being deleted and what was restarted in place is still the same pod.
+            Action::Terminate(pods) | Action::RestartPods(pods) => {
+                self.present(pods, path)?;
+                Ok(action.clone())
+            }
             Action::RestartEnforcer | Action::Wait(_) => Ok(action.clone()),
         }
+    }
+
+    fn present(&self, pods: &[PodRef], path: &str) -> Result<(), Vec<Problem>> {
+        let absent = pods.iter().filter(|pod| !self.cluster.pods.contains_key(&pod_name(pod)));
+        let remedy = "name pods that are there, or create them earlier";
+        let problems: Vec<_> =
+            absent.map(|pod| self.problem(path, format!("pod {pod} is not there at this step"), remedy)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The value without placeholders: for the oracle with logical names, and for the cluster with real ones.

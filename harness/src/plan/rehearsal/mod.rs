@@ -1,14 +1,15 @@
 //! A case walked through on the oracle's cluster.
 
 mod act;
+mod judge;
 
 use std::collections::BTreeMap;
 
 use netpol_oracle as oracle;
 use serde_json::Value;
 
-use super::specification::{cluster, flow, pod_name};
-use super::{Action, Bindings, Case, Cell, Declared, Expected, Level, LogOutcome, Matrix, Topology, cells};
+use super::specification::{cluster, pod_name};
+use super::{Action, Bindings, Case, Cell, Declared, Expected, LogOutcome, Matrix, Topology, cells};
 use crate::Problem;
 
 /// A cell on which the suite and the oracle do not agree: one of them is wrong.
@@ -158,17 +159,6 @@ impl Rehearsal {
         self.expected(cell, true)
     }
 
-    fn expected(&self, cell: &Cell, named: bool) -> Option<Expected> {
-        let judgement = self.specification.judge(&flow(cell, &self.bindings)).ok()?;
-        Some(Expected {
-            allowed: judgement.allowed,
-            level: self.case.probes.get(&cell.traffic).copied().unwrap_or(Level::Core),
-            scored: named || cell.from != cell.to,
-            reason: judgement.reason.to_string(),
-            rules: judgement.rules.iter().map(ToString::to_string).collect(),
-        })
-    }
-
     fn problem(&self, path: &str, what: String, remedy: &str) -> Problem {
         problem_of(&self.case, Some(path), what, remedy)
     }
@@ -187,7 +177,11 @@ fn verb(action: &Action) -> &'static str {
         Action::Patch { kind, .. } if kind == "NetworkPolicy" => "patch",
         Action::Patch { .. } => "relabel",
         Action::Recreate(_) => "recreate",
-        Action::RestartEnforcer => "restart",
+        Action::Create(_) => "create",
+        Action::Remove(_) => "remove",
+        Action::Complete(_) => "complete",
+        Action::Terminate(_) => "terminate",
+        Action::RestartEnforcer | Action::RestartPods(_) => "restart",
         Action::Wait(_) => "wait",
     }
 }
