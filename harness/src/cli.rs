@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::Shard;
 use crate::execute::Profile;
 use crate::target::Target;
 use crate::target::kind::{KindArgs, cni_entry};
@@ -52,6 +53,18 @@ pub struct RunArgs {
     /// How many cases run at the same time, each in namespaces of its own [default: 4 in the lab, 2 elsewhere, 1 with --pace].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub parallel: Option<u32>,
+    /// Runs every case so many times, each time as a case of its own in the report.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Runs share I of N of the cases, from 1, such as 2/5.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Features that the engine does not claim, such as ipblock-pods: cases that need one are skipped, which is said.
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    pub unsupported: Vec<String>,
+    /// A file of cases that are known to fail: deviations: [{case: AREA/NAME, reason: …}]. One that passes after all fails the run.
+    #[arg(long, value_name = "FILE")]
+    pub deviations: Option<PathBuf>,
     /// How long held connections are watched at least [default: 35s on engines that we do not know to judge at once].
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub hold: Option<Duration>,
@@ -65,7 +78,7 @@ pub struct RunArgs {
     /// What a kind cluster is to be like.
     #[command(flatten)]
     pub kind: KindArgs,
-    /// A folder for report.json; made if it is not there.
+    /// A folder for report.json, junit.xml and a folder per case that did not pass; made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// What is printed on stdout.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::claims::Claims;
 use crate::cli::{Output, RunArgs};
 use crate::cluster::{Cluster, connect, find_plugin};
-use crate::execute::{Context, News, missing, not_begun, run_case, skipped};
+use crate::execute::{Context, News, lacking, missing, not_begun, run_case, skipped};
 use crate::exit::Exit;
 use crate::plan::{self, Case, Plan};
 use crate::progress::Progress;
@@ -28,13 +28,20 @@ const IMAGE: &str = "netpol";
 /// # Errors
 /// What ends a run early, apart from bad suites: a target that does not come up, a report that cannot be written.
 pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
-    let (plan, claims) = match read(&args) {
+    let (plan, claims, left_out) = match read(&args) {
         Ok(read) => read,
         Err(problems) => {
             eprintln!("{problems}");
             return Ok(Exit::BadInput);
         }
     };
+    for (case, why) in &left_out {
+        eprintln!("{}: {why}", case.id);
+    }
+    if plan.cases.is_empty() && !left_out.is_empty() {
+        eprintln!("every selected case is skipped");
+        return Ok(Exit::NothingSelected);
+    }
     if plan.cases.is_empty() {
         eprintln!("no case matches {}; 'netpol run --plan' lists them all", args.patterns.join(" "));
         return Ok(Exit::NothingSelected);
@@ -91,7 +98,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         progress = Progress::new();
     }
     let judged = tokio::select! {
-        judged = judge(&args, &plan, &up, &id, start, &progress) => judged.map(Some),
+        judged = judge(&args, (&plan, &left_out), &up, &id, start, &progress) => judged.map(Some),
         gone = child.gone() => Err(gone.into()),
         () = interrupted.next() => Ok(None),
     };
@@ -114,17 +121,24 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     outcome
 }
 
-fn read(args: &RunArgs) -> Result<(Plan, Claims), crate::Problems> {
+/// What is to be run, what is said of the engine, and the cases that are left out because of that, with the reason.
+type Read = (Plan, Claims, Vec<(Case, String)>);
+
+fn read(args: &RunArgs) -> Result<Read, crate::Problems> {
     let source = args.suites.clone().map_or(Source::Embedded, Source::Directory);
     let mut plan = plan::plan(&suite::load(&source)?, &args.patterns)?;
-    let claims = Claims::of(&args.target)?;
-    claims.take_out(&mut plan).iter().for_each(|said| eprintln!("{said}"));
-    Ok((plan, claims))
+    if let Some(shard) = args.shard {
+        let mut position = 0..;
+        plan.cases.retain(|_| position.next().is_some_and(|position| shard.holds(position)));
+    }
+    let claims = Claims::of(&args.target, &args.unsupported, args.deviations.as_deref())?;
+    let left_out = claims.take_out(&mut plan);
+    Ok((plan, claims, left_out))
 }
 
 async fn judge(
     args: &RunArgs,
-    plan: &Plan,
+    (plan, left_out): (&Plan, &[(Case, String)]),
     up: &Up,
     id: &str,
     start: Instant,
@@ -137,11 +151,14 @@ async fn judge(
     let mut context = Context::new(cluster.clone(), args.profile(), args.target_flags(), news);
     context.pace = args.pace.unwrap_or_default();
     context.hold_at_least = args.hold.unwrap_or_else(|| cluster.hold_at_least());
+    let skipped: Vec<_> = left_out.iter().map(|(case, why)| skipped(&context, case, vec![why.clone()])).collect();
     let pool = Pool::new(cluster.clone(), args.lanes());
     let live = args.lanes() == 1 && args.output == Output::Text;
-    let (ended, ()) = futures::join!(execute(context, &pool, plan, args.fail_fast), tell(heard, live, plan, progress));
+    let (ended, ()) =
+        futures::join!(execute(context, &pool, plan, (args.repeat, args.fail_fast)), tell(heard, live, plan, progress));
     let (mut cases, enforced) = ended;
-    cases.sort_by(|a, b| a.id.cmp(&b.id));
+    cases.extend(skipped);
+    cases.sort_by(|a, b| (&a.id, a.repetition).cmp(&(&b.id, b.repetition)));
     Ok(Report {
         api_version: API_VERSION,
         kind: "Report",
@@ -157,8 +174,19 @@ async fn judge(
 }
 
 /// All cases, as many at a time as the pool has lanes; and whether any world saw a policy enforced.
-async fn execute(context: Context, pool: &Pool, plan: &Plan, fail_fast: bool) -> (Vec<CaseReport>, Option<bool>) {
-    let mut running: FuturesUnordered<_> = plan.cases.iter().map(|case| one_case(&context, pool, plan, case)).collect();
+async fn execute(
+    context: Context,
+    pool: &Pool,
+    plan: &Plan,
+    (repeat, fail_fast): (u32, bool),
+) -> (Vec<CaseReport>, Option<bool>) {
+    let (context, mut running) = (&context, FuturesUnordered::new());
+    for repetition in 1..=repeat {
+        running.extend(plan.cases.iter().map(|case| async move {
+            let (report, enforced) = one_case(context, pool, plan, case).await;
+            (CaseReport { repetition, ..report }, enforced)
+        }));
+    }
     let (mut reports, mut enforced) = (Vec::new(), None);
     while let Some((report, seen)) = running.next().await {
         enforced = match (enforced, seen) {
@@ -182,7 +210,7 @@ async fn one_case(context: &Context, pool: &Pool, plan: &Plan, case: &Case) -> (
     };
     let missing = missing(case, &context.cluster);
     if !missing.is_empty() {
-        return (skipped(context, case, &missing), None);
+        return (skipped(context, case, lacking(&missing)), None);
     }
     match pool.lease(topology, case.exclusive).await {
         Ok(mut world) => (run_case(context, case, &mut world).await, Some(world.enforced)),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::followed_logs::FollowedLogs;
 use super::held::HeldConnections;
 use super::step::Stage;
-use super::{Context, News, control};
+use super::{Context, News, control, evidence};
 use crate::cluster::Cluster;
 use crate::plan::{Case, Need, Rehearsal};
 use crate::report::{CaseReport, Status};
@@ -21,11 +21,14 @@ pub async fn run_case(context: &Context, case: &Case, world: &mut World) -> Case
     report.namespaces = world.bindings.namespaces.clone();
     let missing = missing_families(case, world);
     if !missing.is_empty() {
-        return skipped(context, case, &missing);
+        return skipped(context, case, lacking(&missing));
     }
     if let Err(problem) = steps(context, case, world, &mut report).await {
         report.problems.push(problem);
         report.status = report.status.max(Status::NotMeasured);
+    }
+    if report.status > Status::Passed {
+        report.evidence = Some(evidence::gather(context, world).await);
     }
     if let Err(error) = world.clear_policies().await {
         world.altered = true;
@@ -41,9 +44,13 @@ pub fn not_begun(context: &Context, case: &Case, why: String) -> CaseReport {
 }
 
 /// A case that this cluster cannot carry out.
-pub fn skipped(context: &Context, case: &Case, missing: &[Need]) -> CaseReport {
-    let why = missing.iter().map(|need| format!("skipped: {}", need.lacking()));
-    CaseReport { status: Status::Skipped, problems: why.collect(), ..blank(context, case) }
+pub fn skipped(context: &Context, case: &Case, why: Vec<String>) -> CaseReport {
+    CaseReport { status: Status::Skipped, problems: why, ..blank(context, case) }
+}
+
+/// Why a case is skipped where these things are missing.
+pub fn lacking(missing: &[Need]) -> Vec<String> {
+    missing.iter().map(|need| format!("skipped: {}", need.lacking())).collect()
 }
 
 /// What a case needs and a cluster lacks, as far as it shows before pods run.
@@ -78,6 +85,8 @@ fn blank(context: &Context, case: &Case) -> CaseReport {
         control: None,
         steps: Vec::new(),
         took_ms: 0,
+        repetition: 1,
+        evidence: None,
         replay: format!("netpol run {} {}", shlex::try_quote(&case.id).unwrap_or_default(), context.target),
     }
 }

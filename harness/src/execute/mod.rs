@@ -2,6 +2,7 @@
 
 mod case;
 mod control;
+mod evidence;
 mod followed_logs;
 mod held;
 mod settle;
@@ -16,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::plan::{Case, Level};
 use crate::report::{CaseReport, Control, StepReport};
 
-pub use case::{missing, not_begun, run_case, skipped};
+pub use case::{lacking, missing, not_begun, run_case, skipped};
 
 /// Which levels a run asserts; the rest it reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use netpol_wire::Got;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What both ends saw of one probe.
@@ -19,7 +20,7 @@ pub struct Evidence {
 }
 
 /// What a probe proves. Only the first three can satisfy an expectation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     /// The round trip succeeded.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::probe::Verdict;
@@ -10,7 +11,7 @@ use crate::probe::Verdict;
 pub const API_VERSION: &str = "netpol.dev/v1alpha1";
 
 /// A whole run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// [`API_VERSION`].
@@ -34,7 +35,7 @@ pub struct Report {
 }
 
 /// How a case, a step or a cell ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// The cluster lacks what the case needs; nothing was done.
@@ -50,7 +51,7 @@ pub enum Status {
 }
 
 /// One case.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaseReport {
     /// `area/name`.
@@ -73,12 +74,44 @@ pub struct CaseReport {
     pub steps: Vec<StepReport>,
     /// Milliseconds, the wait for a world not included.
     pub took_ms: u64,
+    /// Which of the repetitions this is, from 1.
+    pub repetition: u32,
+    /// What was looked up before the clean-up, if the case did not pass.
+    pub evidence: Option<CaseEvidence>,
     /// Runs just this case again.
     pub replay: String,
 }
 
+/// What the cluster looked like when a case failed.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaseEvidence {
+    /// The policies in the case's namespaces, as the API server has them, in the order of their names.
+    pub policies: Vec<serde_json::Value>,
+    /// By logical name.
+    pub pods: BTreeMap<String, PodEvidence>,
+    /// By pod of the policy engine: the last lines of its log.
+    pub engine_logs: BTreeMap<String, String>,
+    /// What could not be looked up.
+    pub missing: Vec<String>,
+}
+
+/// Where a pod was.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodEvidence {
+    /// Its real namespace.
+    pub namespace: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Its node.
+    pub node: String,
+    /// The labels that it had.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// The positive control: everything is allowed before the first policy.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
     /// Cells that were allowed, all that are asserted among them.
@@ -94,7 +127,7 @@ pub struct Control {
 }
 
 /// One step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepReport {
     /// Its name.
@@ -124,7 +157,7 @@ pub struct StepReport {
 }
 
 /// Something that went wrong beside the cells.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepProblem {
     /// Whether it is the engine's failure or the environment's.
@@ -134,7 +167,7 @@ pub struct StepProblem {
 }
 
 /// One cell of a step's matrix.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellReport {
     /// The prober, by its logical name.
@@ -160,7 +193,7 @@ pub struct CellReport {
 }
 
 /// Allowed or denied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Expectation {
     /// The round trip must succeed.
@@ -170,7 +203,7 @@ pub enum Expectation {
 }
 
 /// A held connection over a step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldReport {
     /// Its name.
@@ -194,7 +227,7 @@ pub struct HeldReport {
 }
 
 /// A followed log over a step's settle window.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogReport {
     /// The pod.

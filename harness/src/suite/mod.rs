@@ -6,6 +6,7 @@
 mod cases;
 mod cells;
 mod convert;
+mod index;
 mod names;
 mod object;
 mod outline;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 use crate::plan::{Case, Topology};
 use crate::{Problems, topology};
 
+pub use index::{index, rules, uncovered};
+pub use outline::schema;
 pub use source::Source;
 
 /// All suites of a source, checked, with every combination of their parameters.

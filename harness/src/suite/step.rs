@@ -210,7 +210,7 @@ impl Context<'_> {
                         "remove one of them",
                     );
                 }
-                if !named.patterned || named.cell.from != named.cell.to {
+                if !named.patterned || named.cell.to.pod() != Some(&named.cell.from) {
                     self.named.insert((step, named.cell.clone()), path.clone());
                 }
                 found.insert(named.cell, named.patterned);

@@ -5,4 +5,8 @@ mod corpus;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod rehearsal;
+#[cfg(test)]
+mod schemas;
