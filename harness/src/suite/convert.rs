@@ -133,16 +133,11 @@ fn endpoints(value: Option<&Value>, topology: &Topology, report: &mut Report) ->
     let mut found = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
         let path = format!("endpoints[{index}]");
-        match names::endpoint(name, &path, topology, report) {
-            Some(Endpoint::Pod(pod)) => {
-                report.add(&path, format!("pod {pod} is probed anyway"), "name Services: svc/NAME, node-port/NAME@POD");
-            }
-            Some(endpoint) => {
-                if !found.insert(endpoint) {
-                    report.add(&path, format!("'{name}' is there twice"), "remove one of them");
-                }
-            }
-            None => {}
+        let Some(endpoint) = names::endpoint(name, &path, topology, report) else { continue };
+        if let Endpoint::Pod(pod) = &endpoint {
+            report.add(&path, format!("pod {pod} is probed anyway"), "name Services: svc/NAME, node-port/NAME@POD");
+        } else if !found.insert(endpoint) {
+            report.add(&path, format!("'{name}' is there twice"), "remove one of them");
         }
     }
     found
