@@ -9,11 +9,11 @@ use netpol_agent::{AgentArgs, ping};
 use netpol_bench::BenchArgs;
 use netpol_enforcer::EnforcerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
-use netpol_harness::target::kind::{KindArgs, Order, serve_kind};
+use netpol_harness::target::kind::{self, KindArgs, Order, serve_kind};
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
 use netpol_image::ImageArgs;
-use netpol_lab::{Audience, LabArgs, RunId};
+use netpol_lab::{Audience, IpFamily, LabArgs, LabOptions, RunId};
 use tracing_subscriber::EnvFilter;
 
 /// Proves whether a cluster's NetworkPolicies are really enforced.
@@ -65,7 +65,16 @@ struct TargetUpArgs {
 #[derive(Subcommand)]
 enum LabCommand {
     /// Boots the lab and keeps it until Ctrl-C.
-    Up(LabArgs),
+    Up(LabUpArgs),
+}
+
+#[derive(Args)]
+struct LabUpArgs {
+    #[command(flatten)]
+    lab: LabArgs,
+    /// The addresses of pods, nodes and Services [default: dual where the kernel has IPv6, else ipv4].
+    #[arg(long, value_name = "FAMILY", value_enum)]
+    ip_family: Option<IpFamily>,
 }
 
 fn main() -> ExitCode {
@@ -93,7 +102,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Lab(LabCommand::Up(lab)) => {
             log("warn,kube_client=off");
-            Ok(netpol_lab::up(lab.into(), Audience::People))
+            let LabUpArgs { lab, ip_family } = lab;
+            Ok(netpol_lab::up(LabOptions { ip_family, ..lab.into() }, Audience::People))
         }
         Command::Enforcer(args) => {
             log("info");
@@ -119,10 +129,21 @@ fn bring_up(TargetUpArgs { target, lab, kind, image, keep }: TargetUpArgs) -> an
     let run = lab.run.as_ref().map(RunId::as_str).map(str::to_owned);
     Ok(match target {
         // The lab forks before there is a runtime.
-        Target::Lab => netpol_lab::up(lab.into(), Audience::Machine),
+        Target::Lab => {
+            netpol_lab::up(LabOptions { ip_family: kind.ip_family.map(of_lab), ..lab.into() }, Audience::Machine)
+        }
         Target::Kind(cni) => runtime()?.block_on(serve_kind(Order { cni, kind, run, image, keep }))?.into(),
         Target::Kubeconfig { file, context } => runtime()?.block_on(serve_kubeconfig(file, context, run))?.into(),
     })
+}
+
+/// The same word on both targets.
+fn of_lab(family: kind::IpFamily) -> IpFamily {
+    match family {
+        kind::IpFamily::Ipv4 => IpFamily::Ipv4,
+        kind::IpFamily::Ipv6 => IpFamily::Ipv6,
+        kind::IpFamily::Dual => IpFamily::Dual,
+    }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -290,7 +290,9 @@ async fn what_cannot_be_honoured_or_placed_is_said_in_an_event() {
     let mut main = sh("main", "sleep 1000");
     world.create("far", json!({"containers": [main], "nodeSelector": {"disk": "tape"}})).await;
     let events = world.events("far", "FailedScheduling").await;
-    let expected = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.";
+    // The second one is what lies outside.
+    let expected = "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, \
+                    1 node(s) had untolerated taint {netpol.dev/outside: }.";
     assert!(events.iter().any(|(_, message)| message == expected), "{events:?}");
     let far = world.until("far", |pod| condition(pod, "PodScheduled").0 == "False").await;
     assert_eq!(condition(&far, "PodScheduled").1, "Unschedulable");
@@ -356,7 +358,7 @@ async fn files_and_variables_come_from_where_the_pod_says() {
     secrets.create(&PostParams::default(), &serde_json::from_value(keys).unwrap()).await.unwrap();
     world.until("p", |pod| matches!(phase(pod), "Succeeded" | "Failed")).await;
     let said = world.logs("p", "main").await;
-    let expected = "green\nopen\n\npgreen -green -open --\nread-only\ncolour\nsub\ndefault\n2\n172.18.0.1\n";
+    let expected = "green\nopen\n\npgreen -green -open --\nread-only\ncolour\nsub\ndefault\n2\n10.96.0.1\n";
     assert_eq!(said, expected);
     assert!(!std::path::Path::new("/etc/of-the-lab").exists(), "nothing of it is on the host");
 }

@@ -83,7 +83,9 @@ async fn nodes_are_ready_and_have_addresses_and_pod_cidrs() {
     let (lab, client, _) = lab(&["--nodes", "3"]).await;
     assert_eq!(lab.line["owned"], true);
     assert_eq!(lab.line["context"], format!("netpol-lab-{}", lab.run));
-    let nodes = Api::<Node>::all(client).list(&ListParams::default()).await.expect("nodes").items;
+    // Beside what is outside.
+    let workers = ListParams::default().labels("!netpol.dev/outside");
+    let nodes = Api::<Node>::all(client).list(&workers).await.expect("nodes").items;
     let names: Vec<_> = nodes.iter().filter_map(|node| node.metadata.name.as_deref()).collect();
     assert_eq!(names, ["worker-1", "worker-2", "worker-3"]);
     let cidrs: BTreeSet<_> = nodes.iter().filter_map(|n| n.spec.as_ref()?.pod_cidr.clone()).collect();

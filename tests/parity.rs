@@ -8,6 +8,9 @@ mod support;
 mod parity {
     mod agent;
     pub(crate) mod cluster;
+    mod endpoint_slices;
     mod host_network;
+    mod node_ports;
     mod pods;
+    mod services;
 }

@@ -55,7 +55,8 @@ async fn an_ordinary_user_boots_a_lab_and_runs_pods() {
     let mut lab = Lab::start(command, run);
     let traces = Traces::of(&lab, interfaces);
     let client = lab.client().await;
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.expect("nodes");
+    let workers = ListParams::default().labels("!netpol.dev/outside");
+    let nodes = Api::<Node>::all(client.clone()).list(&workers).await.expect("nodes");
     assert_eq!(nodes.items.len(), 2);
     let pods = Api::<Pod>::default_namespaced(client);
     let pod = serde_json::json!({

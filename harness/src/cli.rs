@@ -111,7 +111,10 @@ impl RunArgs {
         if self.target != Target::Lab && (self.enforcer.is_some() || self.nodes.is_some()) {
             return Some(format!("--enforcer and --nodes belong to the lab; the target is {}", self.target));
         }
-        if !matches!(self.target, Target::Kind(_)) && !self.kind.is_unset() {
+        // The families are the lab's as well.
+        let ip_family = if self.target == Target::Lab { None } else { self.kind.ip_family };
+        let kind = KindArgs { ip_family, ..self.kind.clone() };
+        if !matches!(self.target, Target::Kind(_)) && !kind.is_unset() {
             return Some(format!(
                 "--node-image, --workers, --load and their like belong to kind:…; the target is {}",
                 self.target
@@ -142,6 +145,9 @@ impl RunArgs {
         }
         if let Some(nodes) = self.nodes {
             add("--nodes", &nodes.to_string());
+        }
+        if let (Target::Lab, Some(family)) = (&self.target, self.kind.ip_family) {
+            add("--ip-family", &family.to_string());
         }
         if let Target::Kind(_) = self.target {
             if let Some(image) = &self.image {

@@ -36,6 +36,32 @@ pub struct LabArgs {
     /// Serve the endpoint by which tests make the API server misbehave
     #[arg(long, hide = true)]
     pub misbehaviour: bool,
+
+    /// Give a pod the address that was freed last on its node, at once; otherwise addresses rest as long as possible.
+    /// One pod alone asks for that by the annotation netpol.dev/reuse-address: "true"
+    #[arg(long)]
+    pub reuse_addresses: bool,
+}
+
+/// Which addresses pods, nodes and Services have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum IpFamily {
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+    /// Both, IPv4 first.
+    Dual,
+}
+
+impl std::fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            IpFamily::Ipv4 => "ipv4",
+            IpFamily::Ipv6 => "ipv6",
+            IpFamily::Dual => "dual",
+        })
+    }
 }
 
 /// What to boot.
@@ -53,13 +79,25 @@ pub struct LabOptions {
     pub plain_http: bool,
     /// Whether the API server can be told to misbehave.
     pub misbehaviour: bool,
+    /// The families; `None`: both, where the kernel has IPv6.
+    pub ip_family: Option<IpFamily>,
+    /// Whether an address that was freed is used again at once.
+    pub reuse_addresses: bool,
 }
 
 impl From<LabArgs> for LabOptions {
     fn from(args: LabArgs) -> Self {
-        let LabArgs { nodes, enforcer, run, hollow_pods, churn, plain_http, misbehaviour } = args;
-        let hollow = Hollow { pods: hollow_pods, churn };
-        LabOptions { nodes, enforcer, run: run.unwrap_or_else(RunId::random), hollow, plain_http, misbehaviour }
+        let LabArgs { nodes, enforcer, run, hollow_pods, churn, plain_http, misbehaviour, reuse_addresses } = args;
+        LabOptions {
+            nodes,
+            enforcer,
+            run: run.unwrap_or_else(RunId::random),
+            hollow: Hollow { pods: hollow_pods, churn },
+            plain_http,
+            misbehaviour,
+            ip_family: None,
+            reuse_addresses,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The cluster, as a list of steps: network, API server, nodes, controllers, kubelets.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, TcpListener};
+use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,18 +15,19 @@ use tokio::task::JoinSet;
 
 use crate::api::resources::{NAMESPACE, POD};
 use crate::api::{Credentials, Filter, Listener, Misbehaviour, Status, Store, kubeconfig, serve_misbehaving};
-use crate::cli::{Enforcer, LabOptions};
+use crate::cli::{Enforcer, IpFamily, LabOptions};
 use crate::enforcers::{self, Enforcers};
 use crate::events::Recorder;
 use crate::kubelet::{Kubelet, Registry, ServiceAccount};
-use crate::net::addresses::FABRIC_ADDRESS;
+use crate::net::addresses::{Family, Reuse, fabric_address};
 use crate::net::fabric::Fabric;
 use crate::net::node::NodeNet;
+use crate::net::sysctl;
 use crate::nodes::{self, Node};
 use crate::processes::Processes;
 use crate::report::{Report, Reporter};
 use crate::rundir::RunDir;
-use crate::scheduler;
+use crate::{scheduler, services};
 
 /// How long the nodes, which is to say their enforcers, may take to become Ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -38,31 +40,43 @@ pub(crate) async fn run(
     reporter: Reporter,
     started: Instant,
 ) -> anyhow::Result<Infallible> {
-    let LabOptions { nodes: count, enforcer, run, hollow, plain_http, misbehaviour } = options;
+    let LabOptions { nodes: count, enforcer, run, hollow, plain_http, misbehaviour, ip_family, reuse_addresses } =
+        options;
     let step = |what: &str| reporter.progress(format!("{:>5} ms  {what}", started.elapsed().as_millis()));
 
     let processes = Processes::start().context("cannot start the reaper")?;
-    let fabric = Fabric::set_up().context("cannot set up the fabric")?;
+    let families = families(ip_family)?;
+    let primary = families[0];
+    let fabric = Fabric::set_up(families).context("cannot set up the fabric")?;
+    let reuse = if reuse_addresses { Reuse::AtOnce } else { Reuse::Late };
     let mut nodes = Vec::new();
     for number in 1..=count {
         let name = Node::name(number);
-        let net =
-            NodeNet::create(&fabric, number, count).with_context(|| format!("cannot set up the network of {name}"))?;
+        let net = NodeNet::create(&fabric, number, count, reuse)
+            .with_context(|| format!("cannot set up the network of {name}"))?;
         nodes.push(Node { name, net, ready: watch::channel(false).0 });
     }
+    let outside = NodeNet::create_outside(&fabric).context("cannot set up the network outside")?;
+    let outside = Node { name: nodes::OUTSIDE.into(), net: outside, ready: watch::channel(false).0 };
+    let enforced_nodes = nodes.clone();
+    nodes.push(outside);
     step(&format!("network: fabric and {count} nodes"));
 
     let store = Store::new();
+    store.set_service_networks(fabric.families.iter().map(|family| family.service_cidr()).collect());
     for name in ["default", "kube-node-lease", "kube-public", enforcers::NAMESPACE] {
         create_namespace(&store, name).map_err(refused)?;
     }
     nodes::register(&store, &nodes).map_err(refused)?;
     let registry = Registry::default();
     let host = listener.local_addr().context("the host's listener has no address")?;
-    let inside = TcpListener::bind((FABRIC_ADDRESS, 0)).context("cannot listen on the fabric")?;
+    let inside = TcpListener::bind((fabric_address(primary), 0)).context("cannot listen on the fabric")?;
     let fabric_side = inside.local_addr().context("the fabric's listener has no address")?;
+    let service_address = services::publish_api_server(&store, fabric_side).map_err(refused)?;
+    let proxied: io::Result<Vec<_>> = enforced_nodes.iter().map(services::ProxiedNode::open).collect();
+    let proxied = proxied.context("cannot write the rules of Services")?;
     let credentials =
-        Credentials::new(&[host.ip(), IpAddr::from(FABRIC_ADDRESS)]).context("cannot make certificates")?;
+        Credentials::new(&[host.ip(), fabric_side.ip(), service_address]).context("cannot make certificates")?;
     let context = format!("netpol-lab-{}", run.as_str());
     let inner_kubeconfig = rundir.private().join("kubeconfig");
     write_kubeconfig(&inner_kubeconfig, &credentials, &format!("https://{fabric_side}"), &context)?;
@@ -80,6 +94,8 @@ pub(crate) async fn run(
 
     let recorder = Recorder::start(store.clone(), "default-scheduler");
     parts.spawn(part("scheduler", scheduler::run(store.clone(), recorder.clone())));
+    parts.spawn(part("endpointslice controller", services::keep_slices(store.clone())));
+    parts.spawn(part("proxy", services::keep_translating(store.clone(), proxied)));
     for node in &nodes {
         let kubelet = Kubelet {
             store: store.clone(),
@@ -92,7 +108,6 @@ pub(crate) async fn run(
             bin: rundir.bin(),
             files: rundir.private().join("pods"),
             account: ServiceAccount { ca: credentials.ca_pem.clone(), token: credentials.token.clone() },
-            api: fabric_side,
             recorder: recorder.of("kubelet", &node.name),
         };
         parts.spawn(part("kubelet", Arc::new(kubelet).run()));
@@ -102,7 +117,7 @@ pub(crate) async fn run(
     let enforced = enforcer != Enforcer::None;
     let settling = if matches!(enforcer, Enforcer::Command(_)) { enforcers::SETTLED } else { Duration::ZERO };
     parts.spawn(part("node controller", nodes::keep_conditions(store.clone(), nodes.clone(), enforced)));
-    let enforcers = Enforcers { enforcer, kubeconfig: inner_kubeconfig, nodes: nodes.clone() };
+    let enforcers = Enforcers { enforcer, kubeconfig: inner_kubeconfig, nodes: enforced_nodes };
     parts.spawn(part("enforcer controller", enforcers.keep(store.clone())));
 
     let all_ready = async {
@@ -126,6 +141,20 @@ pub(crate) async fn run(
         Some(ended) => Err(ended?),
         None => Err(anyhow!("the cluster has no parts")),
     }
+}
+
+/// The cluster's families, the primary one first.
+fn families(asked: Option<IpFamily>) -> anyhow::Result<Vec<Family>> {
+    let has_ipv6 = sysctl::has_ipv6();
+    let family = asked.unwrap_or(if has_ipv6 { IpFamily::Dual } else { IpFamily::Ipv4 });
+    if family != IpFamily::Ipv4 && !has_ipv6 {
+        return Err(anyhow!("--ip-family {family} wants IPv6, and this kernel has none; use --ip-family ipv4"));
+    }
+    Ok(match family {
+        IpFamily::Ipv4 => vec![Family::V4],
+        IpFamily::Ipv6 => vec![Family::V6],
+        IpFamily::Dual => vec![Family::V4, Family::V6],
+    })
 }
 
 async fn part(name: &'static str, work: impl Future<Output = Result<(), Status>>) -> anyhow::Error {

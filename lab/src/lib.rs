@@ -23,8 +23,9 @@ mod processes;
 mod report;
 mod rundir;
 mod scheduler;
+mod services;
 mod stage;
 mod up;
 
-pub use cli::{Enforcer, EnforcerError, LabArgs, LabOptions, RunId, RunIdError};
+pub use cli::{Enforcer, EnforcerError, IpFamily, LabArgs, LabOptions, RunId, RunIdError};
 pub use up::{Audience, up};

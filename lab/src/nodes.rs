@@ -1,6 +1,7 @@
 //! Node objects: created at boot, and Ready as soon as what enforces policies on them is.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -23,7 +24,16 @@ pub(crate) struct Node {
     pub(crate) ready: watch::Sender<bool>,
 }
 
+/// The name and the label of the node that is not one: the namespace beyond the nodes, for clients from outside.
+pub(crate) const OUTSIDE: &str = "outside";
+const OUTSIDE_LABEL: &str = "netpol.dev/outside";
+
 impl Node {
+    /// Whether it lies beyond the nodes: nothing enforces there, and only hostNetwork pods that name it run there.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.net.pod_cidrs.is_empty()
+    }
+
     /// The name of the node with this number, counted from 1.
     pub(crate) fn name(number: u16) -> String {
         format!("worker-{number}")
@@ -40,25 +50,27 @@ pub(crate) fn register(store: &Store, nodes: &[Node]) -> Result<(), Status> {
 
 fn object(node: &Node) -> Value {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let address = node.net.address.to_string();
-    let cidr = node.net.pod_cidr.to_string();
+    let internal = |address: &IpAddr| json!({"type": "InternalIP", "address": address});
+    let mut addresses: Vec<Value> = node.net.addresses.iter().map(internal).collect();
+    addresses.push(json!({"type": "Hostname", "address": node.name}));
+    let cidrs: Vec<String> = node.net.pod_cidrs.iter().map(ToString::to_string).collect();
+    let mut spec = json!({"podCIDR": cidrs.first(), "podCIDRs": cidrs});
+    let mut labels = json!({
+        "kubernetes.io/hostname": node.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": architecture(),
+    });
+    if node.is_outside() {
+        spec = json!({"taints": [{"key": OUTSIDE_LABEL, "effect": "NoSchedule"}]});
+        labels[OUTSIDE_LABEL] = "true".into();
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {
-            "name": node.name,
-            "labels": {
-                "kubernetes.io/hostname": node.name,
-                "kubernetes.io/os": "linux",
-                "kubernetes.io/arch": architecture(),
-            },
-        },
-        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+        "metadata": {"name": node.name, "labels": labels},
+        "spec": spec,
         "status": {
-            "addresses": [
-                {"type": "InternalIP", "address": address},
-                {"type": "Hostname", "address": node.name},
-            ],
+            "addresses": addresses,
             "conditions": [ready_condition(&Value::Null, false, "")],
             "capacity": {"pods": "250"},
             "allocatable": {"pods": "250"},
@@ -119,7 +131,7 @@ pub(crate) async fn keep_conditions(store: Store, nodes: Vec<Node>, enforced: bo
                 pod["spec"]["nodeName"] == node.name.as_str() && !pod["metadata"]["labels"][LABEL].is_null()
             };
             let mut enforcers = pods.iter().map(|pod| pod.value()).filter(|pod| here(pod));
-            let ready = !enforced || enforcers.clone().any(is_ready);
+            let ready = !enforced || node.is_outside() || enforcers.clone().any(is_ready);
             let state = enforcers.next().filter(|_| !ready).map(state_of).unwrap_or_default();
             if published.insert(node.name.clone(), (ready, state.clone())) != Some((ready, state.clone())) {
                 store.modify(NODE, "", &node.name, Part::Status, |object| {

@@ -37,7 +37,12 @@ pub(crate) fn is_own_lab() -> bool {
 fn kubeconfig() -> PathBuf {
     match std::env::var_os("NETPOL_PARITY_KUBECONFIG") {
         Some(path) => path.into(),
-        None => LAB.get_or_init(|| Target::up(&["lab", "--nodes", "3"])).kubeconfig.clone(),
+        None => {
+            // What is enforced is asked elsewhere; the flags may say otherwise, such as `--ip-family ipv6`.
+            let flags = std::env::var("NETPOL_PARITY_LAB_FLAGS").unwrap_or_else(|_| "--enforcer none".to_owned());
+            let flags: Vec<&str> = ["lab", "--nodes", "3"].into_iter().chain(flags.split_whitespace()).collect();
+            LAB.get_or_init(|| Target::up(&flags)).kubeconfig.clone()
+        }
     }
 }
 

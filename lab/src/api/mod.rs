@@ -34,6 +34,7 @@ mod patch;
 mod protobuf;
 mod read;
 mod routes;
+mod services;
 mod strategy;
 mod table;
 mod validate;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -14,6 +15,7 @@ use super::resources::{KINDS, Kind, NAMESPACE};
 use super::status::Status;
 use super::strategy;
 use super::watch::{Change, Filter, History, Watch};
+use crate::net::addresses::Family;
 
 pub use super::deletion::{DeleteOptions, Deletion};
 
@@ -32,6 +34,8 @@ struct Shared {
 pub(crate) struct State {
     pub(crate) version: u64,
     pub(crate) tables: Vec<Table>,
+    /// What Services' addresses are taken from, the primary family first.
+    pub(crate) service_networks: Vec<IpNet>,
 }
 
 /// The objects of one kind, by namespace and name.
@@ -90,9 +94,15 @@ impl Default for Store {
 impl Store {
     /// An empty store; it holds no namespace yet.
     pub fn new() -> Self {
+        let service_networks = vec![Family::V4.service_cidr()];
         let tables = KINDS.iter().map(|_| Table::default()).collect();
         let changed = KINDS.iter().map(|_| watch::channel(0).0).collect();
-        Self(Arc::new(Shared { state: Mutex::new(State { version: 1, tables }), changed }))
+        Self(Arc::new(Shared { state: Mutex::new(State { version: 1, tables, service_networks }), changed }))
+    }
+
+    /// Sets what Services' addresses are taken from: one network per family, the primary one first. IPv4 otherwise.
+    pub(crate) fn set_service_networks(&self, networks: Vec<IpNet>) {
+        self.lock().state.service_networks = networks;
     }
 
     pub(crate) fn lock(&self) -> Transaction<'_> {
@@ -202,6 +212,7 @@ impl Store {
         if let Some(manager) = &request.manager {
             patch::record(kind, manager, None, &mut object);
         }
+        state.complete(kind, None, &mut object)?;
         strategy::check(kind, &object)?;
         if kind.namespaced {
             let home = state.get(NAMESPACE, "", namespace)?;
@@ -276,6 +287,7 @@ impl Store {
         if let Some(manager) = &request.manager {
             patch::record(kind, manager, Some(present.value()), &mut next);
         }
+        state.complete(kind, Some(&present), &mut next)?;
         match part {
             Part::Spec => strategy::check_update(kind, present.value(), &next)?,
             Part::Status | Part::Everything => strategy::check(kind, &next)?,

@@ -19,8 +19,7 @@ mod teardown;
 mod terminal;
 mod unsupported;
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,8 +62,6 @@ pub(crate) struct Kubelet {
     pub(crate) files: PathBuf,
     /// What pods find at the service account's path.
     pub(crate) account: ServiceAccount,
-    /// Where pods reach the API server.
-    pub(crate) api: SocketAddr,
     /// Writes events of this kubelet.
     pub(crate) recorder: Recorder,
 }
@@ -86,18 +83,6 @@ struct Handle {
 }
 
 impl Kubelet {
-    /// The variables by which programs find the API server that they are a pod of.
-    fn in_cluster(&self) -> BTreeMap<String, String> {
-        let (host, port) = (self.api.ip().to_string(), self.api.port().to_string());
-        [
-            ("KUBERNETES_SERVICE_HOST", host),
-            ("KUBERNETES_SERVICE_PORT", port.clone()),
-            ("KUBERNETES_SERVICE_PORT_HTTPS", port),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-    }
-
     /// Runs the node's pods until the watch fails.
     ///
     /// # Errors

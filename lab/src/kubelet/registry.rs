@@ -30,6 +30,8 @@ pub(crate) struct RunningPod {
     pub(crate) host_network: bool,
     /// Its first address: its own, or with hostNetwork the node's.
     pub(crate) address: IpAddr,
+    /// All its addresses, the primary one first.
+    pub(crate) addresses: Vec<IpAddr>,
     /// The node, from which it is probed.
     pub(crate) node: Arc<NodeNet>,
     /// Init containers in their order, then the others.

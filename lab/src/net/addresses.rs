@@ -1,68 +1,164 @@
-//! The address plan, and the addresses of a node's pods.
+//! The address plan, and the addresses of a node's pods. Both families have the same plan: the node's number selects its
+//! networks, and a pod has the same number in each of them.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Largest number of nodes: each has a /24 of 10.244.0.0/16, and 10.244.0.0/24 stays free.
 pub(crate) const MAX_NODES: u16 = 250;
 
-/// The network that the nodes share.
-pub(crate) const FABRIC: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 18, 0, 0), 16);
+/// The number of a node's gateway in its pod CIDR; pods have the numbers after it, the last is IPv4's broadcast address.
+const GATEWAY: u16 = 1;
+const LAST: u16 = 254;
 
-/// The fabric's own address: default gateway of the nodes and address of the API server.
-pub(crate) const FABRIC_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 1);
+/// An address family of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub(crate) fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// `IPv4` or `IPv6`, as Services and EndpointSlices say.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        }
+    }
+
+    /// Every address of the family.
+    pub(crate) fn everything(self) -> IpNet {
+        match self {
+            Family::V4 => IpNet::V4(Ipv4Net::default()),
+            Family::V6 => IpNet::V6(Ipv6Net::default()),
+        }
+    }
+
+    /// The network that the nodes share; its first address is the fabric's: default gateway of the nodes, and where
+    /// the API server listens.
+    pub(crate) fn fabric(self) -> IpNet {
+        match self {
+            Family::V4 => net4([172, 18, 0, 0], 16),
+            Family::V6 => net6([0xfd00, 0x172, 0x18, 0, 0], 64),
+        }
+    }
+
+    /// The network beyond the nodes, of the kind that documentation uses and nobody routes.
+    pub(crate) fn outside(self) -> IpNet {
+        match self {
+            Family::V4 => net4([203, 0, 113, 0], 24),
+            Family::V6 => net6([0x2001, 0xdb8, 0, 0, 0], 64),
+        }
+    }
+
+    /// What all pods' addresses are in.
+    pub(crate) fn cluster_cidr(self) -> IpNet {
+        match self {
+            Family::V4 => net4([10, 244, 0, 0], 16),
+            Family::V6 => net6([0xfd00, 0x10, 0x244, 0, 0], 56),
+        }
+    }
+
+    /// What Services' addresses are in.
+    pub(crate) fn service_cidr(self) -> IpNet {
+        match self {
+            Family::V4 => net4([10, 96, 0, 0], 16),
+            Family::V6 => net6([0xfd00, 0x10, 0x96, 0, 0], 112),
+        }
+    }
+
+    /// Pod CIDR of the node with this number, counted from 1.
+    pub(crate) fn pod_cidr(self, node: u16) -> IpNet {
+        match self {
+            Family::V4 => net4([10, 244, node.to_be_bytes()[1], 0], 24),
+            Family::V6 => net6([0xfd00, 0x10, 0x244, node, 0], 64),
+        }
+    }
+}
+
+fn net4(octets: [u8; 4], length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(octets.into(), length))
+}
+
+fn net6([a, b, c, d, e]: [u16; 5], length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, 0, 0, 0), length))
+}
+
+/// The address with this number in a network.
+pub(crate) fn host(network: IpNet, number: u16) -> IpAddr {
+    match network {
+        IpNet::V4(network) => Ipv4Addr::from_bits(network.network().to_bits() + u32::from(number)).into(),
+        IpNet::V6(network) => Ipv6Addr::from_bits(network.network().to_bits() + u128::from(number)).into(),
+    }
+}
+
+/// That address with the network's prefix length, as a link gets it.
+pub(crate) fn host_in(network: IpNet, number: u16) -> IpNet {
+    IpNet::new_assert(host(network, number), network.prefix_len())
+}
+
+/// The fabric's own address.
+pub(crate) fn fabric_address(family: Family) -> IpAddr {
+    host(family.fabric(), 1)
+}
 
 /// InternalIP of the node with this number, counted from 1.
-pub(crate) fn node_address(number: u16) -> Ipv4Addr {
-    let [high, low] = (number + 1).to_be_bytes();
-    Ipv4Addr::new(172, 18, high, low)
+pub(crate) fn node_address(family: Family, number: u16) -> IpAddr {
+    host(family.fabric(), number + 1)
 }
 
-/// Pod CIDR of the node with this number, counted from 1.
-pub(crate) fn pod_cidr(number: u16) -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::new(10, 244, number.to_be_bytes()[1], 0), 24)
+/// The address of the node's end of every pod link.
+pub(crate) fn gateway(pod_cidr: IpNet) -> IpAddr {
+    host(pod_cidr, GATEWAY)
 }
 
-/// Gives out the addresses of one pod CIDR in a circle, so that an address rests as long as possible before it is
-/// used again. The first host address is the gateway's.
-#[derive(Debug)]
-pub(crate) struct Addresses {
-    cidr: IpNet,
-    used: BTreeSet<IpAddr>,
-    last: Option<IpAddr>,
+/// When an address that was given back is given out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// As late as possible: numbers go in a circle.
+    Late,
+    /// At once: the number that was given back last comes first (P16).
+    AtOnce,
 }
 
-impl Addresses {
-    /// All of `cidr` but network, broadcast and gateway address.
-    pub(crate) fn new(cidr: IpNet) -> Addresses {
-        Addresses { cidr, used: BTreeSet::new(), last: None }
-    }
+/// The numbers of a node's pods.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    used: BTreeSet<u16>,
+    returned: Vec<u16>,
+    last: u16,
+}
 
-    /// The address of the node's end of every pod link.
-    pub(crate) fn gateway(&self) -> Option<IpAddr> {
-        self.cidr.hosts().next()
-    }
-
-    /// The next free address, or `None` when all are in use.
-    pub(crate) fn take(&mut self) -> Option<IpAddr> {
-        let free = |address: &IpAddr| !self.used.contains(address);
-        let mut pods = self.cidr.hosts().skip(1);
-        let next = match self.last {
-            Some(last) => {
-                pods.clone().filter(free).find(|address| *address > last).or_else(|| pods.find(|address| free(address)))
+impl Numbers {
+    /// A free number, or `None` when all are in use.
+    pub(crate) fn take(&mut self, reuse: Reuse) -> Option<u16> {
+        let number = match (reuse, self.returned.last().copied()) {
+            (Reuse::AtOnce, Some(number)) => number,
+            _ => {
+                let first = self.last.clamp(GATEWAY, LAST) + 1;
+                let circle = (first..=LAST).chain(GATEWAY + 1..first);
+                self.last = circle.into_iter().find(|number| !self.used.contains(number))?;
+                self.last
             }
-            None => pods.find(|address| free(address)),
-        }?;
-        self.used.insert(next);
-        self.last = Some(next);
-        Some(next)
+        };
+        self.returned.retain(|free| *free != number);
+        self.used.insert(number);
+        Some(number)
     }
 
-    /// Gives an address back.
-    pub(crate) fn release(&mut self, address: IpAddr) {
-        self.used.remove(&address);
+    /// Gives a number back.
+    pub(crate) fn release(&mut self, number: u16) {
+        if self.used.remove(&number) {
+            self.returned.push(number);
+        }
     }
 }
 
@@ -71,30 +167,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_have_addresses_and_disjoint_pod_cidrs() {
-        assert_eq!(node_address(1), Ipv4Addr::new(172, 18, 0, 2));
-        assert_eq!(node_address(MAX_NODES), Ipv4Addr::new(172, 18, 0, 251));
-        assert_eq!(pod_cidr(2).to_string(), "10.244.2.0/24");
-        let cidrs: BTreeSet<_> = (1..=MAX_NODES).map(pod_cidr).collect();
-        assert_eq!(cidrs.len(), usize::from(MAX_NODES));
+    fn nodes_have_addresses_and_disjoint_pod_cidrs_in_both_families() {
+        assert_eq!(node_address(Family::V4, 1).to_string(), "172.18.0.2");
+        assert_eq!(node_address(Family::V4, MAX_NODES).to_string(), "172.18.0.251");
+        assert_eq!(node_address(Family::V6, 1).to_string(), "fd00:172:18::2");
+        assert_eq!(Family::V4.pod_cidr(2).to_string(), "10.244.2.0/24");
+        assert_eq!(Family::V6.pod_cidr(2).to_string(), "fd00:10:244:2::/64");
+        for family in [Family::V4, Family::V6] {
+            let cidrs: BTreeSet<_> = (1..=MAX_NODES).map(|node| family.pod_cidr(node)).collect();
+            assert_eq!(cidrs.len(), usize::from(MAX_NODES));
+            assert!(cidrs.iter().all(|cidr| family.cluster_cidr().contains(cidr)));
+        }
     }
 
     #[test]
-    fn an_address_is_not_used_again_at_once() {
-        let mut addresses = Addresses::new("10.244.1.0/24".parse().expect("a CIDR"));
-        assert_eq!(addresses.gateway(), Some(IpAddr::from([10, 244, 1, 1])));
-        assert_eq!(addresses.take(), Some(IpAddr::from([10, 244, 1, 2])));
-        addresses.release(IpAddr::from([10, 244, 1, 2]));
-        assert_eq!(addresses.take(), Some(IpAddr::from([10, 244, 1, 3])));
+    fn a_number_is_used_again_late_or_at_once_as_asked() {
+        let mut numbers = Numbers::default();
+        assert_eq!(numbers.take(Reuse::Late), Some(2));
+        numbers.release(2);
+        assert_eq!(numbers.take(Reuse::Late), Some(3));
+        numbers.release(3);
+        assert_eq!(numbers.take(Reuse::AtOnce), Some(3));
+        assert_eq!(numbers.take(Reuse::AtOnce), Some(2));
+        assert_eq!(numbers.take(Reuse::AtOnce), Some(4), "nothing was given back");
     }
 
     #[test]
     fn the_circle_closes_and_an_empty_pool_says_so() {
-        let mut addresses = Addresses::new("10.0.0.0/29".parse().expect("a CIDR"));
-        let all: Vec<_> = std::iter::from_fn(|| addresses.take()).map(|a| a.to_string()).collect();
-        assert_eq!(all, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
-        addresses.release(IpAddr::from([10, 0, 0, 4]));
-        assert_eq!(addresses.take(), Some(IpAddr::from([10, 0, 0, 4])));
-        assert_eq!(addresses.take(), None);
+        let mut numbers = Numbers::default();
+        let all: Vec<_> = std::iter::from_fn(|| numbers.take(Reuse::Late)).collect();
+        assert_eq!(all, (2..=254).collect::<Vec<_>>());
+        numbers.release(100);
+        assert_eq!(numbers.take(Reuse::Late), Some(100));
+        assert_eq!(numbers.take(Reuse::AtOnce), None);
     }
 }

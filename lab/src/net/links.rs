@@ -7,8 +7,10 @@ use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -49,7 +51,10 @@ impl Links {
         let mut bridge = link(name);
         bridge.header.flags = LinkFlags::Up;
         bridge.header.change_mask = LinkFlags::Up;
-        bridge.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        // Neighbour discovery is multicast: every port hears it, and nobody has to join first.
+        let options = InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)]);
+        let info = vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(options)];
+        bridge.attributes.push(LinkAttribute::LinkInfo(info));
         self.change(RouteNetlinkMessage::NewLink(bridge), NLM_F_CREATE | NLM_F_EXCL)?;
         self.index(name)
     }
@@ -116,6 +121,8 @@ impl Links {
         message.header.prefix_len = address.prefix_len();
         message.header.scope = AddressScope::Universe;
         message.header.index = index;
+        // Nobody else has it: it is usable at once.
+        message.header.flags = AddressHeaderFlags::Nodad;
         message.attributes.push(AddressAttribute::Local(address.addr()));
         message.attributes.push(AddressAttribute::Address(address.addr()));
         self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)

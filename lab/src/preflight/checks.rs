@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::{Failure, Operation};
 use crate::namespaces::NetNs;
+use crate::net::addresses::Family;
 use crate::net::links::Links;
 use crate::net::sysctl;
 
@@ -33,7 +34,7 @@ fn try_each(trying: &mut Operation) -> io::Result<()> {
     *trying = Operation::MoveLink;
     links.move_to(link, &there)?;
     *trying = Operation::IpForward;
-    sysctl::routing()?;
+    sysctl::routing(&[Family::V4])?;
     *trying = Operation::PingGroupRange;
     sysctl::pod()?;
     *trying = Operation::PacketSocket;

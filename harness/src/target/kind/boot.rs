@@ -140,7 +140,7 @@ impl<'a> Boot<'a> {
     }
 
     async fn read_manifest(&mut self) -> Result<(), BootError> {
-        let KindArgs { cni_manifest, mirror, ip_family, .. } = &self.order.kind;
+        let KindArgs { cni_manifest, mirror, .. } = &self.order.kind;
         let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|cause| BootError::File { path, cause });
         let install = &self.entry.cni.install;
         let text = if let Some(file) = cni_manifest {
@@ -154,7 +154,7 @@ impl<'a> Boot<'a> {
             install.embedded.iter().filter_map(|path| embedded_manifest(path)).collect::<Vec<_>>().join("\n---\n")
         };
         self.manifest = manifest::objects(&text)?;
-        manifest::patch(&mut self.manifest, &self.entry.cni, *ip_family)?;
+        manifest::patch(&mut self.manifest, &self.entry.cni, self.order.kind.family())?;
         Ok(())
     }
 

@@ -27,7 +27,7 @@ pub enum Cgroup {
 /// What is wrong with the embedded template: a bug of ours.
 pub fn kind_config(entry: &CniEntry, args: &KindArgs, cgroup: Cgroup) -> Result<String, serde_yaml::Error> {
     let mut config: Value = serde_yaml::from_str(TEMPLATE)?;
-    let family = args.ip_family;
+    let family = args.family();
     config["networking"]["disableDefaultCNI"] = json!(entry.cluster.disable_default_cni);
     config["networking"]["ipFamily"] = json!(family);
     config["networking"]["podSubnet"] = json!(pod_subnets(entry, family));

@@ -20,9 +20,9 @@ pub struct KindArgs {
     /// Worker nodes beside the control plane.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=50))]
     pub workers: u16,
-    /// The addresses of pods and Services.
-    #[arg(long, value_name = "FAMILY", value_enum, default_value_t = IpFamily::Ipv4)]
-    pub ip_family: IpFamily,
+    /// The addresses of pods and Services, also in the lab [default: ipv4; in the lab dual, where the kernel has IPv6].
+    #[arg(long, value_name = "FAMILY", value_enum)]
+    pub ip_family: Option<IpFamily>,
     /// The cluster's name [default: netpol-CNI].
     #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     pub cluster_name: Option<String>,
@@ -72,6 +72,11 @@ impl KindArgs {
         named.or_else(|| self.kubernetes_version.as_ref().map(|version| format!("kindest/node:v{version}")))
     }
 
+    /// Which addresses pods and Services of a kind cluster have.
+    pub fn family(&self) -> IpFamily {
+        self.ip_family.unwrap_or(IpFamily::Ipv4)
+    }
+
     /// The same flags as arguments of a child.
     pub fn arguments(&self) -> Vec<OsString> {
         let KindArgs {
@@ -86,8 +91,8 @@ impl KindArgs {
             load,
             verbose,
         } = self;
-        let mut all: Vec<OsString> =
-            vec!["--workers".into(), workers.to_string().into(), "--ip-family".into(), ip_family.to_string().into()];
+        let mut all: Vec<OsString> = vec!["--workers".into(), workers.to_string().into()];
+        all.extend(ip_family.iter().flat_map(|family| ["--ip-family".into(), family.to_string().into()]));
         let texts = [
             ("--node-image", node_image),
             ("--kubernetes-version", kubernetes_version),
@@ -122,7 +127,7 @@ impl KindArgs {
         let texts = [node_image, kubernetes_version, cluster_name, mirror];
         texts.iter().all(|text| text.is_none())
             && [cni_manifest, image_archive].iter().all(|file| file.is_none())
-            && (*workers, *ip_family) == (2, IpFamily::Ipv4)
+            && (*workers, *ip_family) == (2, None)
             && load.is_empty()
     }
 }

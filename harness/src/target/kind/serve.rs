@@ -68,7 +68,7 @@ pub async fn serve_kind(order: Order) -> anyhow::Result<Exit> {
 /// Reads the entry, and checks that it can do what is asked.
 fn accept(order: &Order) -> Result<Entry, String> {
     let entry = cni_entry::load(&order.cni).map_err(|problems| problems.to_string())?;
-    let (cni, family) = (&entry.cni, order.kind.ip_family);
+    let (cni, family) = (&entry.cni, order.kind.family());
     if !cni.ip_families.contains(&family) {
         let can: Vec<_> = cni.ip_families.iter().map(ToString::to_string).collect();
         return Err(format!("--ip-family {family}: {} can do {} only", cni.metadata.name, can.join(", ")));

@@ -3,6 +3,7 @@
 mod daemonset;
 mod networkpolicy;
 mod pod;
+mod service;
 
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ pub(crate) fn object(kind: &'static Kind, object: &Value) -> Vec<Cause> {
         "DaemonSet" => daemonset::check(object),
         "NetworkPolicy" => networkpolicy::check(object),
         "Pod" => pod::check(object),
+        "Service" => service::check(object),
         _ => Vec::new(),
     }
 }
@@ -23,6 +25,7 @@ pub(crate) fn object(kind: &'static Kind, object: &Value) -> Vec<Cause> {
 pub(crate) fn update(kind: &'static Kind, present: &Value, next: &Value) -> Vec<Cause> {
     match kind.kind {
         "Pod" => pod::check_update(present, next),
+        "Service" => service::check_update(present, next),
         _ => Vec::new(),
     }
 }

@@ -145,7 +145,7 @@ impl Worker {
     /// Resolves the container's variables and files; waits as long as something that it names is not there.
     async fn within(&self, pod: &RunningPod, index: usize) -> Arc<Within> {
         let run = &pod.containers[index];
-        let placement = Placement::new(&[self.kubelet.net.address], &self.addresses());
+        let placement = Placement::new(&self.kubelet.net.addresses, &self.addresses());
         loop {
             let message = match environment::resolve(&self.kubelet.store, &self.pod, &run.spec, &placement) {
                 Ok(variables) => match self.root(run).await {

@@ -3,6 +3,7 @@
 mod keep;
 mod publish;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -24,6 +25,7 @@ use crate::api::DeleteOptions;
 use crate::api::resources::POD;
 use crate::events::About;
 use crate::net::pod::PodNet;
+use crate::services;
 
 /// Between attempts to make a pod's network.
 const RETRY: Duration = Duration::from_secs(1);
@@ -127,6 +129,7 @@ impl Worker {
             let _ = ready.wait_for(|ready| *ready).await;
         }
         let own = if host_network { None } else { Some(self.network().await) };
+        let addresses = own.as_ref().map_or(&self.kubelet.net.addresses, |own| &own.addresses).clone();
         let address = own.as_ref().map_or(self.kubelet.net.address, |own| own.address);
         let running = Arc::new(RunningPod {
             namespace: self.about.namespace.clone(),
@@ -136,13 +139,14 @@ impl Worker {
             own: Mutex::new(own),
             host_network,
             address,
+            addresses,
             node: self.kubelet.net.clone(),
             containers: self.containers.clone(),
             surroundings: Surroundings::new(
                 &self.about.name,
                 self.kubelet.run.as_str(),
                 &self.kubelet.bin,
-                self.kubelet.in_cluster(),
+                self.services(),
             ),
             processes: self.kubelet.processes.clone(),
             recorder: self.kubelet.recorder.clone(),
@@ -163,7 +167,7 @@ impl Worker {
 
     /// Makes the pod's files; waits as long as something that they are made of is not there.
     async fn fill_volumes(&self) {
-        let placement = Placement::new(&[self.kubelet.net.address], &[]);
+        let placement = Placement::new(&self.kubelet.net.addresses, &[]);
         let kubelet = &self.kubelet;
         let source = Source { store: &kubelet.store, pod: &self.pod, placement: &placement, account: &kubelet.account };
         loop {
@@ -205,15 +209,28 @@ impl Worker {
 
     /// The pod's addresses, once it has them.
     fn addresses(&self) -> Vec<IpAddr> {
-        self.running.get().map(|running| running.address).into_iter().collect()
+        self.running.get().map(|running| running.addresses.clone()).unwrap_or_default()
+    }
+
+    /// Whether the pod wants the address that was freed last.
+    fn reuses_address(&self) -> bool {
+        let annotations = self.pod.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get("netpol.dev/reuse-address")).is_some_and(|value| value == "true")
+    }
+
+    /// The variables of Services.
+    fn services(&self) -> BTreeMap<String, String> {
+        let links = self.spec().enable_service_links != Some(false);
+        services::variables(&self.kubelet.store, &self.about.namespace, links)
     }
 
     async fn network(&self) -> PodNet {
         loop {
             let net = self.kubelet.net.clone();
+            let reuse = self.reuses_address();
             let sysctls = super::sysctls::of(self.spec());
             let made = tokio::task::spawn_blocking(move || {
-                let own = PodNet::create(&net)?;
+                let own = PodNet::create(&net, reuse)?;
                 super::sysctls::write(&own.netns, &sysctls)?;
                 Ok::<_, std::io::Error>(own)
             });

@@ -37,7 +37,7 @@ impl Worker {
             .is_some_and(|pod| pod.host_network || pod.own.lock().unwrap_or_else(PoisonError::into_inner).is_some());
         let stage = self.stage();
         let facts = Facts {
-            host_ips: vec![self.kubelet.net.address],
+            host_ips: self.kubelet.net.addresses.clone(),
             pod_ips: self.addresses(),
             since: Some(self.started),
             sandbox: sandbox && stage != Stage::Finished,
