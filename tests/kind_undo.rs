@@ -27,11 +27,12 @@ impl Scripts {
             "kind",
             &format!(
                 "echo \"$*\" >> '{}'\ncase \"$1 $2\" in\nversion*) echo 'kind v0.27.0 go1.26.8 linux/amd64' ;;\n\
-                 'get clusters') printf '{clusters}' ;;\n'create cluster') {create} ;;\nesac\n",
+                 'get clusters') printf '{clusters}' ;;\n'create cluster') {create} ;;\n\
+                 'export logs') echo Started > \"$3/kubelet.log\" ;;\nesac\n",
                 scripts.asked().display()
             ),
         );
-        scripts.write("docker", "echo 2\n");
+        scripts.engine(false);
         scripts
     }
 
@@ -39,6 +40,23 @@ impl Scripts {
         let path = self.root.join("bin").join(name);
         std::fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// An engine, in which kind's network is there already, or not yet.
+    fn engine(&self, has_network: bool) {
+        let code = if has_network { 0 } else { 1 };
+        let asked = self.root.join("engine");
+        let inspect = format!("'network inspect') exit {code}");
+        self.write(
+            "docker",
+            &format!("echo \"$*\" >> '{}'\ncase \"$1 $2\" in {inspect} ;; esac\necho 2\n", asked.display()),
+        );
+    }
+
+    /// What the engine was asked about networks, in order.
+    fn networks(&self) -> Vec<String> {
+        let asked = std::fs::read_to_string(self.root.join("engine")).unwrap_or_default();
+        asked.lines().filter(|line| line.starts_with("network ")).map(String::from).collect()
     }
 
     fn asked(&self) -> PathBuf {
@@ -118,6 +136,27 @@ fn evidence_is_gathered_before_a_failed_cluster_is_deleted() {
     let evidence = said.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
     assert!(Path::new(evidence).is_dir(), "{evidence} is not there");
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn the_network_that_kind_made_for_the_cluster_goes_with_it_and_another_stays() {
+    for (has_network, expected) in
+        [(false, &["network inspect kind", "network rm kind"][..]), (true, &["network inspect kind"])]
+    {
+        let scripts = Scripts::new(&format!("network{has_network}"), "exit 1", "");
+        scripts.engine(has_network);
+        let output = end(scripts.up(&[]));
+        assert_eq!(scripts.networks(), expected, "{}", said(&output));
+    }
+}
+
+#[test]
+fn an_engine_that_refuses_is_quoted() {
+    let scripts = Scripts::new("refuses", "exit 1", "");
+    scripts.write("docker", "echo 'something that nobody has a remedy for' >&2; exit 1");
+    let output = end(scripts.up(&[]));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said(&output).contains("something that nobody has a remedy for"), "{}", said(&output));
 }
 
 #[test]

@@ -26,6 +26,9 @@ const NOT_SPECIFIED: &str = "the specification does not bound it";
 pub const AGENT_ANSWERS: Wait = Wait { name: "agent answers", limit: Duration::from_secs(10), bound: NOT_SPECIFIED };
 /// Time between two signs of life to an agent that owes an answer: by them a stream that is gone is noticed.
 pub const AGENT_PULSE: Duration = Duration::from_millis(250);
+/// A stream to an agent that owes an answer carries something: one that does not is opened anew.
+pub const AGENT_STREAM_SILENT: Wait =
+    Wait { name: "a stream carries something", limit: Duration::from_secs(5), bound: NOT_SPECIFIED };
 /// A broken stream to an agent comes back.
 pub const AGENT_RECONNECTS: Wait =
     Wait { name: "agent reconnects", limit: Duration::from_secs(30), bound: NOT_SPECIFIED };

@@ -54,10 +54,13 @@ impl<'a> Watch<'a> {
 
     /// Samples until everything asserted agrees, for `limit` at most; when the first agreeing round was sent.
     pub(super) async fn agree(&mut self, limit: Duration) -> Result<Option<Instant>, AlwaysLate> {
-        let start = Instant::now();
+        let mut start = Instant::now();
         loop {
             let sent = Instant::now();
             let round = self.round().await?;
+            // An API server that was away for a while takes nothing from the engine's time.
+            let stalled = sent.elapsed().saturating_sub(waits::PROBE_AT_MOST * 4);
+            start += stalled;
             let wrong: Vec<_> = round.cells.iter().filter(|(cell, seen)| self.is_wrong(cell, seen)).collect();
             for (cell, seen) in &wrong {
                 tracing::debug!(%cell, verdict = %seen.verdict, evidence = ?seen.evidence, after = ?start.elapsed(), "not yet");

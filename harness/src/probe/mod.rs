@@ -1,5 +1,6 @@
 //! Probing: streams to the agents, rounds of probes, and the verdict on each from the evidence of both ends.
 
+mod ending;
 mod round;
 mod session;
 mod verdict;

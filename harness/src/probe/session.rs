@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
@@ -13,7 +12,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
+use super::ending::Ending;
 use crate::waits;
+
+/// Bytes that may wait in either direction between a session and its connection.
+const BUFFER: usize = 64 * 1024;
 
 /// Why an agent could not answer.
 #[derive(Debug, Clone, Error)]
@@ -111,19 +114,16 @@ impl Session {
         }
     }
 
-    /// Asks the agent, and waits for all answers to this call: [`waits::AGENT_ANSWERS`] beyond the call's own timeout.
+    /// Asks the agent, and waits for all answers to this call: [`waits::AGENT_ANSWERS`] beyond the call's own timeout. The time
+    /// in which there is no stream does not count; it is bounded by [`waits::AGENT_RECONNECTS`].
     ///
     /// # Errors
     /// [`SessionError`], also when the stream is gone for good.
     pub async fn ask(&self, call: Call) -> Result<Vec<Answer>, SessionError> {
         let gone = || SessionError::Refused { pod: self.pod.clone(), why: "its stream is closed".into() };
-        let limit = waits::AGENT_ANSWERS.limit + own_timeout(&call);
         let (reply, answers) = oneshot::channel();
         self.calls.send(Asked { call, reply }).map_err(|_| gone())?;
-        match timeout(limit, answers).await {
-            Ok(answers) => answers.map_err(|_| gone())?,
-            Err(_) => Err(SessionError::Silent { pod: self.pod.clone(), limit }),
-        }
+        answers.await.map_err(|_| gone())?
     }
 }
 
@@ -149,10 +149,17 @@ struct Open {
     call: Call,
     answers: Vec<Answer>,
     seen: BTreeSet<Token>,
+    /// Since when the agent could answer: the call was asked, and there is a stream.
+    since: Instant,
     reply: oneshot::Sender<Result<Vec<Answer>, SessionError>>,
 }
 
 impl Open {
+    /// How long the agent is waited for.
+    fn limit(&self) -> Duration {
+        waits::AGENT_ANSWERS.limit + own_timeout(&self.call)
+    }
+
     /// Takes an answer, unless it is a repetition.
     fn take(&mut self, answer: Answer) {
         let fresh = match &answer {
@@ -225,6 +232,7 @@ impl Keeper {
 
     async fn attach(&self) -> Result<AttachedProcess, kube::Error> {
         let params = AttachParams::default().stdin(true).stdout(true).stderr(true).container("agent");
+        let params = params.max_stdin_buf_size(BUFFER).max_stdout_buf_size(BUFFER);
         self.pods.exec(&self.pod, ["netpol", "agent", "attach"], &params).await
     }
 
@@ -232,32 +240,29 @@ impl Keeper {
         let (Some(mut stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
             return End::Broken("the API server gave no stdin or stdout".into());
         };
+        let mut ending = Ending::of(&mut process);
         let mut lines = BufReader::new(stdout).lines();
-        let hello = match timeout(waits::AGENT_ANSWERS.limit, lines.next_line()).await {
-            Ok(Ok(Some(line))) => line,
-            Ok(Ok(None)) => return End::Broken(last_words(&mut process).await),
-            Ok(Err(error)) => return End::Broken(error.to_string()),
-            Err(_) => return End::Broken(format!("no hello within {}", waits::AGENT_ANSWERS)),
-        };
-        if let Err(end) = self.greet(&hello) {
-            return end;
-        }
-        // Written while answers are read: an agent whose answers nobody takes reads no more calls, and neither does what is in between.
-        let mut outbox = Vec::new();
-        for (id, open) in &self.open {
-            say(&mut outbox, &ToAgent::Call { id: *id, call: open.call.clone() });
-        }
-        let mut heard = Instant::now();
         let mut pulse = tokio::time::interval(waits::AGENT_PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Written while answers are read: an agent whose answers nobody takes reads no more calls, and neither does what is in between.
+        let mut outbox = Vec::new();
+        let mut greeted = false;
+        let mut heard = Instant::now();
         loop {
+            let patience = if greeted { waits::AGENT_STREAM_SILENT } else { waits::AGENT_ANSWERS };
             tokio::select! {
-                // The client library does not tell when the other end has gone while we only listen; writing does. No call has this id.
-                _ = pulse.tick(), if !self.open.is_empty() && outbox.is_empty() => say(&mut outbox, &ToAgent::Ack { ack: 0 }),
+                () = ending.lost() => return End::Broken("the connection broke".into()),
+                // A connection whose other end is gone is noticed by whoever writes. No call has this id.
+                _ = pulse.tick(), if outbox.is_empty() && !(greeted && self.open.is_empty()) => {
+                    say(&mut outbox, &ToAgent::Ack { ack: 0 });
+                    if greeted {
+                        self.give_up_late();
+                    }
+                }
                 // A stream whose other end is gone without a word looks like an agent that thinks: it is opened anew, which loses
                 // nothing, because the agent keeps its answers until they are acknowledged.
-                () = tokio::time::sleep_until(heard + waits::AGENT_ANSWERS.limit), if !self.open.is_empty() => {
-                    return End::Broken(format!("no answer within {}", waits::AGENT_ANSWERS));
+                () = tokio::time::sleep_until(heard + patience.limit), if !(greeted && self.open.is_empty()) => {
+                    return End::Broken(format!("nothing was heard within {patience}"));
                 }
                 written = stdin.write(&outbox), if !outbox.is_empty() => match written {
                     Ok(0) => return End::Broken("the stream takes no more".into()),
@@ -267,14 +272,20 @@ impl Keeper {
                 line = lines.next_line() => match line {
                     Ok(Some(line)) => {
                         heard = Instant::now();
-                        if let Some(ack) = self.hear(&line) {
+                        if !greeted {
+                            if let Err(end) = self.greet(&line) {
+                                return end;
+                            }
+                            greeted = true;
+                            self.say_again(&mut outbox);
+                        } else if let Some(ack) = self.hear(&line) {
                             say(&mut outbox, &ToAgent::Ack { ack });
                         }
                     }
-                    Ok(None) => return End::Broken(last_words(&mut process).await),
+                    Ok(None) => return End::Broken(ending.last_words(&mut process).await),
                     Err(error) => return End::Broken(error.to_string()),
                 },
-                call = asked.recv() => match call {
+                call = asked.recv(), if greeted => match call {
                     Some(Asked { call, reply }) => {
                         if self.open.is_empty() {
                             heard = Instant::now();
@@ -282,11 +293,29 @@ impl Keeper {
                         let id = self.next;
                         self.next += 1;
                         say(&mut outbox, &ToAgent::Call { id, call: call.clone() });
-                        self.open.insert(id, Open { call, answers: Vec::new(), seen: BTreeSet::new(), reply });
+                        let open = Open { call, answers: Vec::new(), seen: BTreeSet::new(), since: Instant::now(), reply };
+                        self.open.insert(id, open);
                     }
                     None => return End::Dropped,
                 },
             }
+        }
+    }
+
+    /// On a new stream: the calls that still wait for answers. What nobody waits for any more is forgotten.
+    fn say_again(&mut self, outbox: &mut Vec<u8>) {
+        self.open.retain(|_, open| !open.reply.is_closed());
+        for (id, open) in &mut self.open {
+            open.since = Instant::now();
+            say(outbox, &ToAgent::Call { id: *id, call: open.call.clone() });
+        }
+    }
+
+    /// Answers calls for which the agent has taken too long.
+    fn give_up_late(&mut self) {
+        for (_, open) in self.open.extract_if(.., |_, open| open.since.elapsed() > open.limit()) {
+            let limit = open.limit();
+            open.reply.send(Err(SessionError::Silent { pod: self.pod.clone(), limit })).ok();
         }
     }
 
@@ -353,26 +382,5 @@ fn say(outbox: &mut Vec<u8>, line: &ToAgent) {
     if let Ok(text) = serde_json::to_vec(line) {
         outbox.extend_from_slice(&text);
         outbox.push(b'\n');
-    }
-}
-
-/// What the relay or the API server said when the stream ended.
-async fn last_words(process: &mut AttachedProcess) -> String {
-    let status = match process.take_status() {
-        Some(status) => timeout(Duration::from_millis(200), status).await.ok().flatten(),
-        None => None,
-    };
-    let mut words = String::new();
-    if let Some(stderr) = process.stderr() {
-        let mut lines = BufReader::new(stderr).lines();
-        while let Some(Ok(Some(line))) = timeout(Duration::from_millis(50), lines.next_line()).map(Result::ok).await {
-            words.push_str(&line);
-            words.push(' ');
-        }
-    }
-    match status.and_then(|status| status.message) {
-        Some(message) => format!("{words}{message}"),
-        None if words.is_empty() => "the stream ended without a word".into(),
-        None => words.trim().to_owned(),
     }
 }

@@ -25,6 +25,11 @@ const PORT: u16 = 8888;
 /// The label that is changed to see who reads labels.
 const FLIP: &str = "netpol.dev/flip";
 const LOGICAL: &str = "netpol-canary";
+/// Rounds that may be on their way at once: as many as fit into the timeout of one, and some for the way. More would pile up in
+/// front of an agent that is busy, or cannot be reached, and keep it busy.
+const IN_FLIGHT: usize = 48;
+/// A silence that is the API server's rather than a canary's.
+const OUTAGE: Duration = Duration::from_secs(1);
 
 /// A world's canaries: a source and a target on every node that it uses.
 pub struct Canary {
@@ -154,18 +159,28 @@ impl Canary {
         let open = flip != Flip::Close;
         let start = Instant::now();
         objects.apply(&policy(&self.namespace, &flip)).await?;
+        // While nobody can be asked nobody can follow: such time does not count, and is bounded by that of the sessions.
+        let mut counted_from = Instant::now();
+        let mut heard = counted_from;
         let nodes: BTreeSet<_> = self.pairs.keys().cloned().collect();
         let mut followed = Followed { after: BTreeMap::new(), missing: nodes.clone(), unseen: nodes };
         let mut ticks = interval(waits::CANARY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rounds = FuturesUnordered::new();
-        while !followed.missing.is_empty() && start.elapsed() < waits::CANARY_FOLLOWS.limit {
+        while !followed.missing.is_empty()
+            && (counted_from.elapsed() < waits::CANARY_FOLLOWS.limit || heard.elapsed() > OUTAGE)
+        {
             tokio::select! {
-                _ = ticks.tick() => {
+                _ = ticks.tick(), if rounds.len() < IN_FLIGHT => {
                     let cells = followed.missing.iter().filter_map(|node| self.pairs.get(node).cloned()).collect();
                     rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
                 }
                 Some(round) = rounds.next() => {
+                    let silence = heard.elapsed();
+                    if silence > OUTAGE {
+                        counted_from += silence;
+                    }
+                    heard = Instant::now();
                     for (cell, seen) in round.cells {
                         let node = self.pairs.iter().find(|(_, pair)| pair.0 == cell).map(|(node, _)| node);
                         if let Some(node) = node.filter(|_| seen.verdict != Verdict::NotMeasured) {

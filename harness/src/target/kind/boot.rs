@@ -47,6 +47,8 @@ pub(super) struct Boot<'a> {
     pub(super) reused: bool,
     /// The API, once it is there.
     pub(super) client: Option<Client>,
+    /// Whether kind made its network for this cluster.
+    network_made: bool,
     manifest: Vec<Value>,
     archives: Vec<PathBuf>,
     /// Of our image, where the CNI's pods run it.
@@ -70,6 +72,7 @@ impl<'a> Boot<'a> {
             begun: false,
             reused: false,
             client: None,
+            network_made: false,
             manifest: Vec::new(),
             archives,
             image_bytes: Vec::new(),
@@ -124,6 +127,12 @@ impl<'a> Boot<'a> {
 
     fn nodes(&self) -> usize {
         usize::from(self.order.kind.workers) + 1
+    }
+
+    /// The engine's `network VERB` on kind's network.
+    async fn network(&self, verb: &str) -> Result<String, CommandFailed> {
+        let network = self.provider.network();
+        self.tools.run(self.provider.program().as_ref(), &["network", verb, &network]).await
     }
 
     async fn kind<const N: usize>(&self, arguments: [OsString; N]) -> Result<String, CommandFailed> {
@@ -241,6 +250,7 @@ impl<'a> Boot<'a> {
 
     async fn create_cluster(&mut self) -> Result<(), BootError> {
         let config = self.place.write("kind-config.yaml", &self.config()?)?;
+        self.network_made = self.network("inspect").await.is_err();
         self.place.mark()?;
         self.begun = true;
         let created = self.kind([
@@ -327,6 +337,10 @@ impl<'a> Boot<'a> {
             kubeconfig.into(),
         ])
         .await?;
+        if std::mem::take(&mut self.network_made) {
+            // kind leaves it. Refused where somebody else's cluster has come into it meanwhile.
+            self.network("rm").await.ok();
+        }
         self.client = None;
         self.begun = false;
         Ok(())

@@ -33,8 +33,11 @@ pub(super) async fn gather(
     }
     let arguments: [OsString; 5] = ["export".into(), "logs".into(), nodes.clone().into(), "--name".into(), name.into()];
     let (kind, arguments) = kind_command(provider, arguments.into());
-    if let Err(failed) = tools.run(&kind, &arguments).await {
-        eprintln!("netpol: the nodes' logs are not complete: {failed}: {}", failed.last_lines(1));
+    match tools.run(&kind, &arguments).await {
+        // Creating failed before there was a node.
+        Err(failed) if failed.said.contains("unknown cluster") => {}
+        Err(failed) => eprintln!("netpol: the nodes' logs are not complete: {failed}: {}", failed.last_lines(1)),
+        Ok(_) => {}
     }
     let mut unready = None;
     let mut excerpt = String::new();
@@ -51,6 +54,10 @@ pub(super) async fn gather(
         if let Ok(log) = fs::read_to_string(nodes.join(&node).join("kubelet.log")) {
             excerpt.push_str(&format!("kubelet of {node}:\n{}\n", last_lines(&log, SHOWN)));
         }
+    }
+    // Only empty folders go: no evidence is better than an address of none.
+    for folder in [&nodes, folder] {
+        fs::remove_dir(folder).ok();
     }
     excerpt
 }

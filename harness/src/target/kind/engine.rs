@@ -35,7 +35,7 @@ pub enum EngineError {
     #[error("no container engine is installed: there is neither 'docker' nor 'podman' in PATH")]
     NoEngine,
     /// One is installed and does not answer.
-    #[error(transparent)]
+    #[error("{failed}:\n{said}", failed = .0, said = .0.last_lines(5))]
     Command(#[from] CommandFailed),
 }
 
@@ -58,6 +58,15 @@ impl Provider {
             Provider::Podman => "podman",
             Provider::Nerdctl => "nerdctl",
         }
+    }
+
+    /// The network that kind puts its nodes into, and makes if it is not there.
+    pub fn network(self) -> String {
+        let variable = match self {
+            Provider::Docker | Provider::Nerdctl => "KIND_EXPERIMENTAL_DOCKER_NETWORK",
+            Provider::Podman => "KIND_EXPERIMENTAL_PODMAN_NETWORK",
+        };
+        std::env::var(variable).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "kind".into())
     }
 
     /// The part of `info` that tells the version of cgroups.

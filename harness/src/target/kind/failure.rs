@@ -13,6 +13,9 @@ use super::ready::NotReady;
 use super::tool::CommandFailed;
 use crate::cluster::ClusterError;
 
+/// Lines of a command's words that are shown with its failure.
+pub(super) const SHOWN: usize = 20;
+
 /// Why a cluster does not stand.
 #[derive(Debug, Error)]
 pub(super) enum BootError {
@@ -20,7 +23,7 @@ pub(super) enum BootError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A command of theirs.
-    #[error("{failed}:\n{}", failed.last_lines(20))]
+    #[error("{failed}:\n{}", failed.last_lines(SHOWN))]
     Command {
         /// The command.
         failed: CommandFailed,

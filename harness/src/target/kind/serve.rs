@@ -1,5 +1,6 @@
 //! The child's life: boot, say where, wait for the end, undo.
 
+use std::fs;
 use std::io::Read;
 use std::pin::pin;
 
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 use super::boot::Boot;
 use super::cni_entry::{self, Entry};
 use super::engine::EngineError;
-use super::failure::BootError;
+use super::failure::{BootError, SHOWN};
 use super::place::{Place, state_root};
 use super::steps::Step;
 use super::tool::{Tools, paste, words};
@@ -52,7 +53,7 @@ pub async fn serve_kind(order: Order) -> anyhow::Result<Exit> {
         }
         Some(Err((step, error))) => {
             if boot.begun {
-                gather(&mut boot).await;
+                gather(&mut boot, &said(&error)).await;
             }
             refuse(step, &error, &boot.name)
         }
@@ -128,7 +129,8 @@ fn said(error: &BootError) -> String {
     }
 }
 
-async fn gather(boot: &mut Boot<'_>) {
+/// Gathers evidence, and all that was `said` where the failure shows only its end.
+async fn gather(boot: &mut Boot<'_>, said: &str) {
     let at = Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
     let folder = boot.place.evidence(&at);
     eprintln!("{}: gathering evidence", boot.name);
@@ -151,7 +153,12 @@ async fn gather(boot: &mut Boot<'_>) {
             eprintln!("netpol: the evidence is not complete: waited {}", waits::EVIDENCE);
         }
     }
-    eprintln!("evidence: {}", folder.display());
+    if said.lines().count() > SHOWN {
+        fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("said.txt"), said)).ok();
+    }
+    if folder.exists() {
+        eprintln!("evidence: {}", folder.display());
+    }
 }
 
 /// Deletes what was made, or says how.
