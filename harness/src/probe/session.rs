@@ -313,7 +313,10 @@ impl Keeper {
 
     /// Answers calls for which the agent has taken too long.
     fn give_up_late(&mut self) {
-        for (_, open) in self.open.extract_if(.., |_, open| open.since.elapsed() > open.limit()) {
+        let late = |open: &Open| open.since.elapsed() > open.limit();
+        let ids: Vec<u64> = self.open.iter().filter(|(_, open)| late(open)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(open) = self.open.remove(&id) else { continue };
             let limit = open.limit();
             open.reply.send(Err(SessionError::Silent { pod: self.pod.clone(), limit })).ok();
         }
