@@ -1,4 +1,7 @@
 //! Whether the kernel forwards packets, without which no pod reaches another.
+//!
+//! A node's namespace may come without it, as on engines that run in a network namespace of their own; `ptp` switches it on with
+//! the node's first pod, before which nobody needs it. So it hinders no configuration from being written.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +10,8 @@ use ipnet::IpNet;
 
 use super::problems::Problem;
 
-/// Checks the setting of each family that pods have, and sets it where that is allowed. In a container that is not
-/// privileged /proc/sys is read-only; asking for privilege for the sake of one number would be worse than saying so.
+/// Checks the setting of each family that pods have, and sets it where that is allowed; what is off and stays off. In a container
+/// that is not privileged /proc/sys is read-only; asking for privilege for the sake of one number would be worse than saying so.
 pub(super) fn check(pods: &[IpNet]) -> Vec<Problem> {
     let families = [
         (pods.iter().any(|cidr| cidr.addr().is_ipv4()), "net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),

@@ -55,6 +55,25 @@ pub async fn reconcile(links: &Handle, wanted: &BTreeMap<IpNet, IpAddr>) -> (usi
     (changes, problems)
 }
 
+/// Whether the node has a pod: `ptp` makes a host route for each. What cannot be listed counts as none; [`reconcile`] tells.
+pub(super) async fn lead_to_pods(links: &Handle, own: &[IpNet]) -> bool {
+    for request in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
+        let mut routes = links.route().get(request).execute();
+        while let Ok(Some(route)) = routes.try_next().await {
+            let to = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(address) => address_of(address),
+                _ => None,
+            });
+            let is_host = |to: &IpAddr| IpNet::from(*to).prefix_len() == route.header.destination_prefix_length;
+            let of_pod = |to: IpAddr| own.iter().any(|cidr| cidr.contains(&to));
+            if route.header.kind == RouteType::Unicast && to.filter(is_host).is_some_and(of_pod) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// Our routes, each with its gateways.
 async fn present(links: &Handle) -> Result<BTreeMap<IpNet, Vec<Option<IpAddr>>>, rtnetlink::Error> {
     let mut found: BTreeMap<IpNet, Vec<Option<IpAddr>>> = BTreeMap::new();

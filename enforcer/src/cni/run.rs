@@ -121,13 +121,16 @@ impl NodeNetwork {
         }
         problems.extend(unroutable);
         if !network.own.is_empty() {
-            // Pods may start although another node cannot be reached; without these they may not.
-            let mut hindrances = forwarding::check(&network.own);
-            hindrances.extend(self.masquerade(&network).err());
-            if hindrances.is_empty() {
-                hindrances.extend(self.configure(&network).await.err());
+            let off = forwarding::check(&network.own);
+            if !off.is_empty() && routes::lead_to_pods(&self.links, &network.own).await {
+                problems.extend(off);
             }
-            problems.extend(hindrances);
+            // Pods may start although another node cannot be reached; unmasqueraded they may not.
+            let hindrance = match self.masquerade(&network) {
+                Ok(()) => self.configure(&network).await.err(),
+                Err(problem) => Some(problem),
+            };
+            problems.extend(hindrance);
         }
         self.tell(network, problems);
     }

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::api_server::ApiServer;
 use crate::health::{ask_port, eventually};
 use crate::node::{address_on, route, up, veth, within};
-use crate::scratch::{Namespace, in_scratch_namespace};
+use crate::scratch::{Namespace, in_scratch_namespace, make_read_only};
 
 const HEALTH: u16 = 9809;
 const ENFORCER: u16 = 9808;
@@ -242,10 +242,14 @@ fn connects_a_node_once_it_can_be_policed() {
     });
 }
 
+/// In a container that is not privileged, on a node whose namespace came without forwarding: the configuration is written all the
+/// same, because the plugin that it names switches forwarding on.
 #[test]
-fn without_an_enforcer_it_waits_for_none() {
-    in_scratch_namespace("cni::without_an_enforcer_it_waits_for_none", || {
+fn without_an_enforcer_it_waits_for_none_and_without_forwarding_for_a_pod() {
+    in_scratch_namespace("cni::without_an_enforcer_it_waits_for_none_and_without_forwarding_for_a_pod", || {
         let _beyond = node_a();
+        fs::write("/proc/sys/net/ipv4/ip_forward", "0").expect("no forwarding");
+        make_read_only("/proc/sys");
         let store = Store::new();
         let credentials = Arc::new(Credentials::new(&[]).expect("credentials"));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -273,6 +277,11 @@ fn without_an_enforcer_it_waits_for_none() {
         eventually("ready", || ask("/readyz").contains("200 OK"));
         let list: Value = serde_json::from_str(&fs::read_to_string(&written).expect("a file")).expect("JSON");
         assert_eq!(list["plugins"][0]["mtu"], 1380);
+        within(async |links| {
+            let eth0 = up(&links, "eth0").await;
+            route(&links, eth0, Ipv4Addr::new(10, 244, 0, 5), 32, None).await;
+        });
+        eventually("a pod that nothing is forwarded to", || ask("/readyz").contains("net.ipv4.ip_forward=1"));
         assert!(!Kernel::open().expect("nftables").has_table(netpol_enforcer::compile::TABLE).expect("tables"));
     });
 }

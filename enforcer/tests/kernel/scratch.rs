@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::{env, fs, io, thread};
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{
     CapabilitySet, LinkNameSpaceType, UnshareFlags, capabilities, move_into_link_name_space, unshare_unsafe,
@@ -47,6 +48,15 @@ pub(crate) fn in_scratch_namespace(test: &str, body: impl FnOnce()) {
     // SAFETY: the closure only makes system calls and touches no lock of ours.
     let status = unsafe { command.pre_exec(enter) }.status().expect("the test runs again");
     assert_eq!(status.code(), Some(PASSED), "{test} failed in its scratch namespace: {status}");
+}
+
+/// Makes a directory read-only for this thread and those that it starts, as a container runtime does with /proc/sys.
+pub(crate) fn make_read_only(directory: &str) {
+    // SAFETY: the thread's own mount namespace; nothing refers to its working directory.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.expect("a mount namespace");
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("mounts of its own");
+    mount_bind(directory, directory).expect("a mount of the directory");
+    mount_remount(directory, MountFlags::BIND | MountFlags::RDONLY, "").expect("a read-only one");
 }
 
 /// A network namespace without a name: it goes when nothing refers to it any more.
