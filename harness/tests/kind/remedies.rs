@@ -65,6 +65,11 @@ use rstest::rstest;
     "too old for the node image",
     "--node-image"
 )]
+#[case::old_kind_and_new_containerd(
+    "ERROR: unknown containerd config version: 4 (supported versions: 2 and 3)",
+    "too old for the node image",
+    "--node-image"
+)]
 #[case::skew(
     "this version of kubeadm only supports deploying clusters with the control plane version >= 1.35.0. Current version: v1.31.0",
     "version skew",

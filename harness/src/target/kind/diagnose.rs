@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
@@ -17,13 +17,15 @@ use super::tool::{Tools, last_lines};
 const SHOWN: usize = 8;
 
 /// Gathers what can be had; what cannot is left out, because the failure itself matters more. Answers with the lines that belong
-/// with the failure: of the kubelets of nodes that are not Ready, and warnings about the CNI's pods.
+/// with the failure: warnings about the CNI's pods, the ends of their logs, and those of the kubelets of nodes that are not Ready,
+/// where `kubelets` may be the reason: before the CNI is there no node is.
 pub(super) async fn gather(
     tools: &Tools,
     provider: Provider,
     name: &str,
     client: Option<&Client>,
     selected: &[Selected],
+    kubelets: bool,
     folder: &Path,
 ) -> String {
     let nodes = folder.join("nodes");
@@ -50,8 +52,8 @@ pub(super) async fn gather(
         excerpt.push_str(&cluster(client, selected, folder).await);
     }
     // Without an answer from the API server, every node may be the reason.
-    for node in unready.unwrap_or_else(|| folders(&nodes)) {
-        if let Ok(log) = fs::read_to_string(nodes.join(&node).join("kubelet.log")) {
+    for node in unready.unwrap_or_else(|| folders(&nodes)).iter().filter(|_| kubelets) {
+        if let Ok(log) = fs::read_to_string(nodes.join(node).join("kubelet.log")) {
             excerpt.push_str(&format!("kubelet of {node}:\n{}\n", last_lines(&log, SHOWN)));
         }
     }
@@ -85,24 +87,49 @@ async fn cluster(client: &Client, selected: &[Selected], folder: &Path) -> Strin
             if !warnings.is_empty() {
                 excerpt.push_str(&format!("events of {name}:\n{}\n", last_lines(&warnings.join("\n"), SHOWN)));
             }
-            logs(&api, &pod, folder).await;
+            excerpt.push_str(&logs(&api, &pod, folder).await);
         }
     }
     excerpt
 }
 
-async fn logs(api: &Api<Pod>, pod: &Pod, folder: &Path) {
+/// Keeps the logs of a pod's containers; the last lines of those that are not ready, as an excerpt.
+async fn logs(api: &Api<Pod>, pod: &Pod, folder: &Path) -> String {
     let spec = pod.spec.clone().unwrap_or_default();
-    let containers = spec.init_containers.into_iter().flatten().chain(spec.containers);
-    for container in containers {
-        for previous in [false, true] {
-            let params = LogParams { container: Some(container.name.clone()), previous, ..LogParams::default() };
+    let unready = unready_containers(pod);
+    let mut excerpt = String::new();
+    for container in spec.init_containers.into_iter().flatten().chain(spec.containers) {
+        let name = container.name;
+        // One that has only just been started again has said nothing yet.
+        let mut last = String::new();
+        for previous in [true, false] {
+            let params = LogParams { container: Some(name.clone()), previous, ..LogParams::default() };
             if let Ok(log) = api.logs(&pod.name_any(), &params).await {
                 let which = if previous { ".previous" } else { "" };
-                fs::write(folder.join(format!("{}.{}{which}.log", pod.name_any(), container.name)), log).ok();
+                fs::write(folder.join(format!("{}.{name}{which}.log", pod.name_any())), &log).ok();
+                if !log.trim().is_empty() {
+                    last = log;
+                }
             }
         }
+        if unready.contains(&name) && !last.is_empty() {
+            excerpt.push_str(&format!("log of {name} in {}:\n{}\n", pod.name_any(), last_lines(&last, SHOWN)));
+        }
     }
+    excerpt
+}
+
+/// Containers of a pod that are neither ready nor, as an init container may, done.
+fn unready_containers(pod: &Pod) -> Vec<String> {
+    let status = pod.status.iter();
+    let all = status.flat_map(|status| {
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten())
+    });
+    let done = |container: &ContainerStatus| {
+        let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+        ended.is_some_and(|ended| ended.exit_code == 0)
+    };
+    all.filter(|container| !container.ready && !done(container)).map(|container| container.name.clone()).collect()
 }
 
 fn line(event: &Event) -> String {
@@ -132,4 +159,28 @@ fn folders(nodes: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn containers_that_are_not_ready_are_told_from_those_that_are_done() {
+        let status = |name: &str, ready: bool, state: serde_json::Value| json!({"name": name, "image": "", "imageID": "", "restartCount": 0, "ready": ready, "state": state});
+        let pod = serde_json::from_value(json!({
+            "metadata": {"name": "a"},
+            "status": {
+                "initContainerStatuses": [status("install", false, json!({"terminated": {"exitCode": 0}}))],
+                "containerStatuses": [
+                    status("enforcer", true, json!({"running": {}})),
+                    status("cni", false, json!({"running": {}})),
+                    status("once", false, json!({"terminated": {"exitCode": 1}})),
+                ],
+            },
+        }))
+        .unwrap();
+        assert_eq!(unready_containers(&pod), ["cni", "once"]);
+    }
 }

@@ -69,6 +69,11 @@ const TABLE: &[Remedy] = &[
         remedy: "docker system prune, or give the engine more room",
     },
     Remedy {
+        signs: &["unknown containerd config version"],
+        cause: "this kind is too old for the node image: it cannot load images into its containerd",
+        remedy: "go install sigs.k8s.io/kind@latest; or use the node image that this kind's release notes name (--node-image)",
+    },
+    Remedy {
         signs: &["reached target .*multi-user"],
         cause: "a node's init did not start: this kind is too old for the node image, or the host has no room for inotify watches",
         remedy: "use the node image that this kind's release notes name (--node-image); and try sudo sysctl -w fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=1048576",

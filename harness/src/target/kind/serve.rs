@@ -53,7 +53,7 @@ pub async fn serve_kind(order: Order) -> anyhow::Result<Exit> {
         }
         Some(Err((step, error))) => {
             if boot.begun {
-                gather(&mut boot, &said(&error)).await;
+                gather(&mut boot, step, &said(&error)).await;
             }
             refuse(step, &error, &boot.name)
         }
@@ -130,7 +130,7 @@ fn said(error: &BootError) -> String {
 }
 
 /// Gathers evidence, and all that was `said` where the failure shows only its end.
-async fn gather(boot: &mut Boot<'_>, said: &str) {
+async fn gather(boot: &mut Boot<'_>, step: Step, said: &str) {
     let at = Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
     let folder = boot.place.evidence(&at);
     eprintln!("{}: gathering evidence", boot.name);
@@ -140,7 +140,8 @@ async fn gather(boot: &mut Boot<'_>, said: &str) {
         None => None,
     };
     let (tools, provider, name) = (boot.tools, boot.provider, boot.name.clone());
-    let gathered = diagnose::gather(tools, provider, &name, client.as_ref(), &boot.entry.cni.ready, &folder);
+    let (selected, kubelets) = (&boot.entry.cni.ready, matches!(step, Step::CreateCluster | Step::AwaitNodes));
+    let gathered = diagnose::gather(tools, provider, &name, client.as_ref(), selected, kubelets, &folder);
     match tokio::time::timeout(waits::EVIDENCE.limit, gathered).await {
         Ok(excerpt) => {
             eprint!("{excerpt}");
