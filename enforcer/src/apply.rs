@@ -146,18 +146,21 @@ impl Kernel {
     /// Asks the kernel what it holds, and writes what is different (P27): all of it if there is no such table.
     fn reconcile(&mut self, desired: &Ruleset, start: Instant) -> Result<Applied, ApplyError> {
         self.held = Held::Unknown;
-        if let Some(held) = self.connection.ruleset(&desired.table).map_err(ApplyError::List)? {
-            let written = match diff(&held, &desired.clone().canonical()) {
+        let written = match self.connection.ruleset(&desired.table) {
+            Ok(None) => None,
+            Ok(Some(held)) => Some(match diff(&held, &desired.clone().canonical()) {
                 Ok(delta) => self.write(&desired.table, &delta).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
-            };
-            match written {
-                Ok(operations) => {
-                    return Ok(Applied { operations, repaired: false, replaced: false, took: start.elapsed() });
-                }
-                // Its base chains go with it, and come at once.
-                Err(error) => tracing::error!(error, "what is there cannot be led over; replacing the whole table"),
+            }),
+            Err(error) => Some(Err(error.to_string())),
+        };
+        match written {
+            Some(Ok(operations)) => {
+                return Ok(Applied { operations, repaired: false, replaced: false, took: start.elapsed() });
             }
+            // Its base chains go with it, and come at once.
+            Some(Err(error)) => tracing::error!(error, "what is there cannot be led over; replacing the whole table"),
+            None => {}
         }
         let operations = self.replace(desired)?;
         Ok(Applied { operations, repaired: false, replaced: true, took: start.elapsed() })
@@ -177,16 +180,22 @@ impl Kernel {
         }
     }
 
-    /// Writes a difference, in one transaction if the kernel takes as much at once, in several otherwise.
+    /// Writes a difference, in [its steps](Delta::steps) if the kernel takes as much at once, in more otherwise.
     fn write(&mut self, table: &Table, delta: &Delta) -> Result<usize, ApplyError> {
-        match self.commit(&delta.transaction(table)) {
-            Err(ApplyError::Refused { source: netpol_nft::Error::TooLarge { limit, .. }, .. }) => {
-                let parts = delta.parts(table, limit);
-                tracing::warn!(limit, transactions = parts.len(), "more than one transaction holds here");
-                parts.iter().map(|part| self.commit(part)).sum()
+        let mut operations = 0;
+        for step in delta.steps(table) {
+            match self.commit(&step) {
+                Err(ApplyError::Refused { source: netpol_nft::Error::TooLarge { limit, .. }, .. })
+                    if operations == 0 =>
+                {
+                    let parts = delta.parts(table, limit);
+                    tracing::warn!(limit, transactions = parts.len(), "more than one transaction holds here");
+                    return parts.iter().map(|part| self.commit(part)).sum();
+                }
+                committed => operations += committed?,
             }
-            committed => committed,
         }
+        Ok(operations)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<usize, ApplyError> {

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 /// How long news are collected before the table is compared: whoever writes again and again is answered once.
 const COLLECT: Duration = Duration::from_millis(100);
+/// The same where nobody knows whether our table is meant: at first, and where news came faster than they were read, as others'
+/// large transactions do.
+const UNCERTAIN: Duration = Duration::from_secs(2);
 /// How often the table is compared without any news. It takes as long as reading all of it.
 const UNASKED: Duration = Duration::from_secs(600);
 
@@ -32,7 +35,7 @@ impl Damage {
             reason = "a monitor keeps its one socket as long as it lives, and the alternative is unsafe"
         )]
         let news = AsyncFd::new(Monitor::open()?)?;
-        Ok(Self { news, table, own, due: Instant::now() + UNASKED })
+        Ok(Self { news, table, own, due: Instant::now() + UNCERTAIN })
     }
 
     /// Waits until it is time to compare the table with what it should hold. It can be dropped and called again.
@@ -41,29 +44,27 @@ impl Damage {
             tokio::select! {
                 ready = self.news.readable_mut() => {
                     let Ok(mut ready) = ready else { return std::future::pending().await };
-                    let mut foreign = false;
+                    let mut due = self.due;
                     loop {
                         match ready.get_inner_mut().read() {
                             Ok(Some(Notification::Changed { port, tables, program, .. })) => {
                                 if port != self.own && tables.contains(&self.table) {
                                     let program = program.unwrap_or_default();
                                     tracing::warn!(table = %self.table, program, "somebody else has changed our table");
-                                    foreign = true;
+                                    due = due.min(Instant::now() + COLLECT);
                                 }
                             }
-                            Ok(Some(Notification::Lost)) => foreign = true,
+                            Ok(Some(Notification::Lost)) => due = due.min(Instant::now() + UNCERTAIN),
                             Ok(None) => break,
                             Err(error) => {
                                 tracing::error!(%error, "news of nftables are lost");
-                                foreign = true;
+                                due = due.min(Instant::now() + UNCERTAIN);
                                 break;
                             }
                         }
                     }
                     ready.clear_ready();
-                    if foreign {
-                        self.due = self.due.min(Instant::now() + COLLECT);
-                    }
+                    self.due = due;
                 }
                 () = tokio::time::sleep_until(self.due) => {
                     self.due = Instant::now() + UNASKED;

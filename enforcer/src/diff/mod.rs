@@ -196,24 +196,47 @@ impl Delta {
         transaction
     }
 
+    /// The same in one transaction, or in two where chains come.
+    ///
+    /// The kernel decides once per packet which rules are in force, and at every lookup anew which elements are: in the moment of
+    /// a commit a packet can be sent by a new element into a chain of before. One that comes in the same transaction has no
+    /// rules there, and the packet would pass (P25). So new chains come first, while nobody refers to them.
+    pub(crate) fn steps(&self, table: &Table) -> Vec<Transaction> {
+        let kept = |set: &SetDelta| set.presence == Presence::Kept;
+        if !self.chains.values().any(|chain| chain.presence == Presence::Added) || !self.sets.values().any(kept) {
+            return vec![self.transaction(table)];
+        }
+        let [mut first, mut second] = [(); 2].map(|()| Transaction::new(table.clone()));
+        self.write_objects(&mut first);
+        self.write_contents(&mut first, |presence| presence == Presence::Added);
+        self.write_contents(&mut second, |presence| presence == Presence::Kept);
+        self.write_deletions(&mut second);
+        vec![first, second]
+    }
+
     fn write(&self, transaction: &mut Transaction) {
         self.write_objects(transaction);
+        self.write_contents(transaction, |_| true);
+        self.write_deletions(transaction);
+    }
+
+    /// Rules and elements of what is there after.
+    fn write_contents(&self, transaction: &mut Transaction, of: impl Fn(Presence) -> bool) {
         // The kernel checks a reference when the rule or element that makes it is added: chains and sets exist by now.
-        for ChainDelta { chain, presence, rules } in self.chains.values() {
+        for ChainDelta { chain, presence, rules } in self.chains.values().filter(|chain| of(chain.presence)) {
             match presence {
                 Presence::Added => rules.iter().for_each(|rule| transaction.add_rule(&chain.name, rule.clone())),
                 Presence::Kept => transaction.replace_rules(&chain.name, rules.iter().cloned()),
                 Presence::Deleted => {}
             }
         }
-        for SetDelta { set, presence, deleted, added } in self.sets.values() {
+        for SetDelta { set, presence, deleted, added } in self.sets.values().filter(|set| of(set.presence)) {
             if *presence != Presence::Deleted {
                 // A key whose value changes is deleted and added: deletions come first.
                 transaction.delete_elements(set, deleted.iter().cloned());
                 transaction.add_elements(set, added.iter().cloned());
             }
         }
-        self.write_deletions(transaction);
     }
 
     /// New sets and chains, still empty.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use netpol_lab::api::runtime::{ExecRequest, ExecSession, Log, LogRequest, RuntimeError};
-use netpol_lab::api::{Credentials, Runtime, Store, serve};
+use netpol_lab::api::{Credentials, Misbehaviour, Runtime, Store, serve_misbehaving};
 
 /// No container ever runs here.
 struct NoContainers;
@@ -26,10 +26,23 @@ pub(crate) struct ApiServer(Option<tokio::runtime::Runtime>);
 
 impl ApiServer {
     pub(crate) fn start(store: &Store, listener: TcpListener, credentials: &Arc<Credentials>) -> Self {
+        Self::misbehaving(store, listener, credentials, Misbehaviour::new(store))
+    }
+
+    /// With a switch for what can go wrong.
+    pub(crate) fn misbehaving(
+        store: &Store,
+        listener: TcpListener,
+        credentials: &Arc<Credentials>,
+        misbehaviour: Misbehaviour,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let (store, credentials) = (store.clone(), Arc::clone(credentials));
-        runtime.spawn(async move { serve(store, Arc::new(NoContainers), vec![listener], &credentials).await });
+        let runs = Arc::new(NoContainers);
+        runtime.spawn(
+            async move { serve_misbehaving(store, runs, vec![listener], &credentials, Some(misbehaviour)).await },
+        );
         Self(Some(runtime))
     }
 }

@@ -1,19 +1,18 @@
 //! Whatever sequence of changes leads to a world, what is kept up to date change by change is what compiling that world from
 //! nothing gives, and every step's difference leads from the ruleset before to the one after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_enforcer::compile::{Incremental, compile, skeleton};
 use netpol_enforcer::diff::{Delta as RulesetDelta, Presence};
 use netpol_enforcer::world::{Change, Delta, Namespace, Pod, Policy, World};
-use netpol_nft::{Element, Ruleset};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::manifests::site;
+use crate::manifests::{Comparable, comparable, site};
 
 fn read<K: DeserializeOwned>(object: Value) -> K {
     serde_json::from_value(object).expect("an object of this kind")
@@ -118,14 +117,6 @@ fn change() -> impl Strategy<Value = Change> {
         3 => delta(pod().boxed()).prop_map(Change::Pods),
         2 => delta(policy().boxed()).prop_map(Change::Policies),
     ]
-}
-
-/// A ruleset in which the order of elements does not matter.
-type Comparable = (BTreeMap<String, BTreeSet<Element>>, BTreeMap<String, Vec<netpol_nft::Rule>>);
-
-fn comparable(ruleset: &Ruleset) -> Comparable {
-    let sets = ruleset.sets.iter().map(|(name, (_, elements))| (name.clone(), elements.iter().cloned().collect()));
-    (sets.collect(), ruleset.chains.iter().map(|(name, (_, rules))| (name.clone(), rules.clone())).collect())
 }
 
 /// What the kernel would do, and refuse.

@@ -1,9 +1,12 @@
 //! Reads a world from manifests, as `kubectl get -o yaml` prints them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_enforcer::compile::{OwnNode, Site};
 use netpol_enforcer::world::{Change, Delta, Namespace, ObjectKey, Pod, Policy, World};
+use netpol_nft::{Element, Rule, Ruleset};
 use serde::Deserialize;
 
 /// The world that a file of YAML documents describes.
@@ -38,6 +41,14 @@ pub(crate) fn without(mut world: World, namespace: &str, policies: &[&str]) -> W
         assert!(removed.is_some(), "there is no policy {namespace}/{name}");
     }
     world
+}
+
+/// A ruleset in which the order of elements and the notes on sets do not matter.
+pub(crate) type Comparable = (BTreeMap<String, BTreeSet<Element>>, BTreeMap<String, Vec<Rule>>);
+
+pub(crate) fn comparable(ruleset: &Ruleset) -> Comparable {
+    let sets = ruleset.sets.iter().map(|(name, (_, elements))| (name.clone(), elements.iter().cloned().collect()));
+    (sets.collect(), ruleset.chains.iter().map(|(name, (_, rules))| (name.clone(), rules.clone())).collect())
 }
 
 /// A node with one uplink.

@@ -46,17 +46,17 @@ in_both_families! {
 }
 
 /// The walkthrough's pods: the server and us-east on this node, us-west on another.
-struct Stand {
+pub(crate) struct Stand {
     family: Family,
-    node: Place,
-    server: Place,
-    east: Place,
-    west: Place,
+    pub(crate) node: Place,
+    pub(crate) server: Place,
+    pub(crate) east: Place,
+    pub(crate) west: Place,
     kernel: Kernel,
 }
 
 impl Stand {
-    fn new(family: Family) -> Self {
+    pub(crate) fn new(family: Family) -> Self {
         let address = |node: u8, host: u8| family.address(Ipv4Addr::new(10, node, 0, host));
         Self {
             family,
@@ -73,7 +73,7 @@ impl Stand {
     }
 
     /// The walkthrough's pods, with these policies instead of its own.
-    fn enforce_policies(&mut self, yaml: &str) {
+    pub(crate) fn enforce_policies(&mut self, yaml: &str) {
         let mut pods =
             without(world(&self.family.text(WALKTHROUGH)), NAMESPACE, &["allow-us-east", "block-us-east-egress"]);
         pods.policies = world(&self.family.text(yaml)).policies;

@@ -78,6 +78,11 @@ impl Namespace {
         Self(File::open("/proc/thread-self/ns/net").expect("the thread's network namespace").into())
     }
 
+    /// The same one, once more.
+    pub(crate) fn try_clone(&self) -> Self {
+        Self(self.0.try_clone().expect("a descriptor"))
+    }
+
     /// Runs `body` within, on a thread of its own. Sockets that it makes stay there.
     pub(crate) fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
