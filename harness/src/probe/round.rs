@@ -79,7 +79,7 @@ pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, R
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }
     for (cell, route) in cells {
-        let evidence = gather(members, (cell, route), &outgoing, &results, &arrivals);
+        let evidence = gather(members, cells, (cell, route), &outgoing, &results, &arrivals);
         let rtt =
             outgoing.cell(cell).and_then(|key| results.get(&key)?.as_ref().ok()?.rtt_us).map(Duration::from_micros);
         round.cells.insert(cell.clone(), Observation { verdict: evidence.verdict(), evidence, rtt, sent });
@@ -193,6 +193,7 @@ async fn ask_receivers(
 
 fn gather(
     members: &BTreeMap<PodRef, Member>,
+    cells: &BTreeMap<Cell, Route>,
     (cell, route): (&Cell, &Route),
     outgoing: &Outgoing,
     results: &Results,
@@ -212,11 +213,16 @@ fn gather(
     if result.got == Got::Reply {
         arrived = Some(true);
     } else {
-        for (receiver, transport) in &route.receivers {
+        for of in &route.receivers {
+            let (receiver, transport) = of;
+            // A packet from an address that is nobody's may be another prober's with the same token, whose reply shows that it arrived.
+            let others = cells.iter().filter(|(other, route)| *other != cell && route.receivers.contains(of));
+            let explained = others.filter_map(|(other, _)| outgoing.cell(other)).any(|other| {
+                other.1 == key.1 && matches!(results.get(&other), Some(Ok(ProbeResult { got: Got::Reply, .. })))
+            });
+            let source = Source { members, cell, explained };
             match arrivals.get(receiver) {
-                Some(Ok(seen)) if seen.iter().any(|it| matches(members, cell, key.1, *transport, it)) => {
-                    arrived = Some(true);
-                }
+                Some(Ok(seen)) if seen.iter().any(|it| source.sent(key.1, *transport, it)) => arrived = Some(true),
                 Some(Ok(_)) => {}
                 other => {
                     arrived = arrived.filter(|arrived| *arrived);
@@ -232,21 +238,25 @@ fn gather(
     Evidence { got: Some(result.got), arrived, listener, detail }
 }
 
-/// Whether a captured packet is the one of this cell: tokens are numbered per prober, so its address tells them apart. An
-/// address that no pod has is a rewritten one (P12), and so is a node's on the way through a Service or from outside: rather a packet too
-/// many than a leak unseen.
-fn matches(
-    members: &BTreeMap<PodRef, Member>,
-    cell: &Cell,
-    token: Token,
-    transport: Transport,
-    arrival: &Arrival,
-) -> bool {
-    let mut owners = members.iter().filter(|(_, member)| member.bound.ips.contains(&arrival.src)).peekable();
-    let rewritable = cell.to.pod().is_none();
-    let source = owners.peek().is_none()
-        || owners
-            .any(|(pod, member)| *pod == cell.from || (rewritable && member.bound.node_ips.contains(&arrival.src)));
-    let wanted = probe(token, transport, arrival.src, Duration::ZERO);
-    source && arrival.n == token && arrival.proto == wanted.proto && arrival.port == wanted.port
+/// Who may have sent what arrived.
+struct Source<'a> {
+    members: &'a BTreeMap<PodRef, Member>,
+    cell: &'a Cell,
+    /// Whether another prober's probe with the same token is known to have arrived there.
+    explained: bool,
+}
+
+impl Source<'_> {
+    /// Whether a captured packet is the one of this cell: tokens are numbered per prober, so its address tells them apart. An
+    /// address that no pod has is a rewritten one (P12), and so is a node's on the way through a Service: rather a packet too many than
+    /// a leak unseen, unless another probe explains it.
+    fn sent(&self, token: Token, transport: Transport, arrival: &Arrival) -> bool {
+        let mut owners = self.members.iter().filter(|(_, member)| member.bound.ips.contains(&arrival.src)).peekable();
+        let rewritten = owners.peek().is_none()
+            || (self.cell.to.pod().is_none()
+                && self.members.values().any(|member| member.bound.node_ips.contains(&arrival.src)));
+        let own = owners.any(|(pod, _)| *pod == self.cell.from) || (rewritten && !self.explained);
+        let wanted = probe(token, transport, arrival.src, Duration::ZERO);
+        own && arrival.n == token && arrival.proto == wanted.proto && arrival.port == wanted.port
+    }
 }
