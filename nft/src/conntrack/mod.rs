@@ -21,7 +21,7 @@ use crate::uapi::{NFNL_SUBSYS_CTNETLINK, conntrack as uapi};
 
 /// A connection to the kernel's table of connections, of the network namespace that the thread is in when it opens it.
 ///
-/// Calls block as long as the kernel takes to walk through its table: about ten milliseconds for 100,000 connections.
+/// Calls block as long as the kernel takes to walk through its table.
 /// Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
 #[derive(Debug)]
 pub struct Conntrack {
