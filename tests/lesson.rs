@@ -139,7 +139,7 @@ fn the_walkthrough_by_kubectl() {
 
     let (server, clients) = TOPOLOGY.split_at(TOPOLOGY.match_indices("---\n").nth(1).unwrap().0);
     kubectl.apply(server);
-    kubectl.apply(&clients.replace("${ip:server}", &kubectl.ip("server")));
+    kubectl.apply(&clients.replace("${host:server}", &kubectl.ip("server")));
     let (east, west) = (kubectl.ip("client-us-east"), kubectl.ip("client-us-west"));
     let (east_log, west_log) = (kubectl.follow("client-us-east"), kubectl.follow("client-us-west"));
     assert!(east_log.grows() && west_log.grows(), "stage 0: both logs grow");
