@@ -112,7 +112,7 @@ pub const FEATURES: [Feature; 10] = [
         modules: "nf_tables",
         fill: |ruleset| {
             ruleset.chain(Chain::regular("pod"), [Rule::new().drop()]);
-            let element = Element::new(std::net::Ipv4Addr::LOCALHOST).verdict(Verdict::goto("pod"));
+            let element = Element::new(std::net::Ipv4Addr::LOCALHOST).verdict(Verdict::jump("pod"));
             ruleset.set(Set::verdict_map("pods", [DataType::Ipv4Addr]), [element]);
             ruleset.chain(Chain::regular("dispatch"), [Rule::new().ip_saddr_vmap("pods")]);
         },
@@ -134,7 +134,7 @@ pub const FEATURES: [Feature; 10] = [
         modules: "nf_tables",
         fill: |ruleset| {
             ruleset.chain(Chain::regular("pod"), [Rule::new().drop()]);
-            let element = Element::new(std::net::Ipv6Addr::LOCALHOST).verdict(Verdict::goto("pod"));
+            let element = Element::new(std::net::Ipv6Addr::LOCALHOST).verdict(Verdict::jump("pod"));
             ruleset.set(Set::verdict_map("pods", [DataType::Ipv6Addr]), [element]);
             ruleset.chain(Chain::regular("dispatch"), [Rule::new().ip6_saddr_vmap("pods")]);
         },

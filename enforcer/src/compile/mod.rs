@@ -5,7 +5,7 @@
 //! forward, filter:     ingress  established → accept; to an uplink → accept; else by destination address
 //! input:               input    neighbour discovery, established, from an uplink → accept; else from-pod
 //!                      from-pod forged source → drop; else by source address
-//! maps egress-pods-v4, …-v6, ingress-pods-…:  address → accept, or goto isolated/<policies>/<direction>
+//! maps egress-pods-v4, …-v6, ingress-pods-…:  address → accept, or jump isolated/<policies>/<direction>
 //! isolated/…/<direction>:         jump to every policy that selects the pod, then drop
 //! policy/…/<direction>:           peers and ports → accept
 //! ```

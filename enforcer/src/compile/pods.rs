@@ -58,8 +58,9 @@ impl Isolation {
     }
 }
 
-/// The element that dispatches a pod's new connections.
+/// The element that dispatches a pod's new connections. By a jump, not a goto: what comes back from a chain that somebody has
+/// emptied, or that a packet meets in the moment of two commits, meets the drop behind the map.
 pub(super) fn dispatch(address: IpAddr, pod: &ObjectKey, isolation: Option<&Isolation>) -> Element {
-    let verdict = isolation.map_or(Verdict::Accept, |isolation| Verdict::goto(isolation.chain().name));
+    let verdict = isolation.map_or(Verdict::Accept, |isolation| Verdict::jump(isolation.chain().name));
     Element::new(address).verdict(verdict).comment(comment(&pod.to_string()))
 }

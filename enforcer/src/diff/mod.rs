@@ -196,14 +196,21 @@ impl Delta {
         transaction
     }
 
-    /// The same in one transaction, or in two where chains come.
+    /// The same in one transaction, or in two where something new comes and something else begins to refer to it.
     ///
-    /// The kernel decides once per packet which rules are in force, and at every lookup anew which elements are: in the moment of
-    /// a commit a packet can be sent by a new element into a chain of before. One that comes in the same transaction has no
-    /// rules there, and the packet would pass (P25). So new chains come first, while nobody refers to them.
+    /// A commit is one moment for rules only. Elements do not follow it (P25):
+    /// - The kernel decides once per packet which rules are in force, and at every lookup anew which elements are: a packet can
+    ///   be sent by a new element into a chain of before. One that comes in the same transaction has no rules there.
+    /// - A set of ranges of several fields gets its elements all at once when everything else has been taken in, a while
+    ///   after the rules: one that comes in the same transaction is empty for packets that meet the new rules meanwhile.
+    ///
+    /// So what is new comes first, while nobody refers to it.
     pub(crate) fn steps(&self, table: &Table) -> Vec<Transaction> {
-        let kept = |set: &SetDelta| set.presence == Presence::Kept;
-        if !self.chains.values().any(|chain| chain.presence == Presence::Added) || !self.sets.values().any(kept) {
+        let presences = || {
+            let chains = self.chains.values().map(|chain| chain.presence);
+            chains.chain(self.sets.values().map(|set| set.presence))
+        };
+        if !(presences().any(|of| of == Presence::Added) && presences().any(|of| of == Presence::Kept)) {
             return vec![self.transaction(table)];
         }
         let [mut first, mut second] = [(); 2].map(|()| Transaction::new(table.clone()));

@@ -57,7 +57,7 @@ impl Policy {
     /// Reads a policy of any content. What the types do not know refuses it.
     pub fn read_raw(object: &RawPolicy) -> Self {
         let mut refused = Vec::new();
-        let spec = match &object.spec {
+        let spec = match &with_effect(&object.spec) {
             Value::Null => NetworkPolicySpec::default(),
             spec => {
                 let read = serde_ignored::deserialize(spec, |path| {
@@ -71,6 +71,25 @@ impl Policy {
         };
         Self::from_spec(&object.metadata, &spec, refused)
     }
+}
+
+/// The spec without the rules of a direction that policyTypes does not list. They have no effect (N9), so that nothing in them,
+/// valid or not, makes the rules of the other direction less than they are. Where policyTypes cannot be read, all of it counts.
+fn with_effect(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let listed: Option<Vec<&str>> =
+        spec["policyTypes"].as_array().and_then(|types| types.iter().map(Value::as_str).collect());
+    let known = |types: &Vec<&str>| !types.is_empty() && types.iter().all(|name| ["Ingress", "Egress"].contains(name));
+    let Some(listed) = listed.filter(known) else { return spec };
+    let without: Vec<&str> = [("Ingress", "ingress"), ("Egress", "egress")]
+        .into_iter()
+        .filter(|(name, _)| !listed.contains(name))
+        .map(|(_, field)| field)
+        .collect();
+    if let Value::Object(fields) = &mut spec {
+        without.iter().for_each(|field| drop(fields.shift_remove(*field)));
+    }
+    spec
 }
 
 /// What has to be known of a policy to close the pods that it is for: whom it selects and in which directions, as far as that
@@ -137,6 +156,31 @@ mod tests {
         );
         assert_eq!((policy.ingress, policy.egress), (Some(vec![]), None), "closed in its direction");
         assert_ne!(policy.subject, Selector::default(), "and for its pods only");
+    }
+
+    #[test]
+    fn rules_of_a_direction_that_is_not_listed_refuse_nothing() {
+        let rules = [
+            json!("all"),
+            json!([{ "hours": 9 }]),
+            json!([{ "ports": [{ "port": 8.5 }] }]),
+            json!([{ "ports": [{ "port": 0 }] }]),
+        ];
+        for rules in rules {
+            let policy =
+                read(json!({ "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}], "egress": rules }));
+            assert_eq!((policy.refused, policy.egress), (vec![], None), "{rules}");
+            assert_eq!(policy.ingress.unwrap().len(), 1, "its own rules stand");
+            let policy =
+                read(json!({ "podSelector": {}, "policyTypes": ["Egress"], "egress": [{}], "ingress": rules }));
+            assert_eq!((policy.refused.len(), policy.ingress, policy.egress.unwrap().len()), (0, None, 1), "{rules}");
+            // Listed, or listed by default, they do.
+            for types in [json!(["Ingress", "Egress"]), json!([]), json!(["Ingress", "Sideways"])] {
+                let policy = read(json!({ "podSelector": {}, "policyTypes": types, "ingress": [{}], "egress": rules }));
+                assert!(!policy.refused.is_empty(), "{types} {rules}");
+                assert_eq!((policy.ingress, policy.egress), (Some(vec![]), Some(vec![])), "{types} {rules}");
+            }
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn manifests_are_compiled_and_what_is_wrong_in_them_is_told() {
     let text = dry_run::ruleset(std::slice::from_ref(&file), &site).expect("a ruleset").to_string();
     for part in [
         "table inet netpol {",
-        "10.1.0.2 comment \"default/server\" : goto",
+        "10.1.0.2 comment \"default/server\" : jump",
         "policy/default/some/ingress",
         "192.0.2.0/24",
     ] {

@@ -4,10 +4,11 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use netlink_packet_route::address::AddressHeaderFlags;
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, State};
 use netlink_packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -122,8 +123,10 @@ pub(crate) fn outside(address: impl Into<IpAddr>) -> Place {
             // Pods are to see the pod's address, not that of the link.
             let route = route.gateway(here).expect("a gateway").pref_source(address).expect("a source");
             links.route().add(route.build()).execute().await.expect("a route to the pods");
+            carries(&links, "eth0").await;
         });
     });
+    within(async |links| carries(&links, "eth0").await);
     Place { namespace, address }
 }
 
@@ -150,8 +153,10 @@ pub(crate) fn pod(name: &str, address: impl Into<IpAddr>) -> Place {
                 Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
             };
             route(&links, index, everywhere, 0, Some(gateway)).await;
+            carries(&links, "eth0").await;
         });
     });
+    within(async |links| carries(&links, name).await);
     Place { namespace, address }
 }
 
@@ -181,6 +186,26 @@ pub(crate) async fn up(links: &Handle, name: &str) -> u32 {
     let message = LinkUnspec::new_with_index(index).up().build();
     links.link().set(message).execute().await.expect("the link comes up");
     index
+}
+
+/// Waits until a link carries packets, at most ten seconds: the kernel gets to that some time after both ends are up, and drops
+/// them until then.
+async fn carries(links: &Handle, name: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found = links.link().get().match_name(name.to_owned()).execute().try_next().await.expect("a link");
+        let attributes = found.expect("a link of that name").attributes;
+        let idle = |attribute: &LinkAttribute| match attribute {
+            LinkAttribute::OperState(state) => *state != State::Up,
+            LinkAttribute::Qdisc(qdisc) => qdisc == "noop",
+            _ => false,
+        };
+        if !attributes.iter().any(idle) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name} carries nothing: {attributes:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Adds an address that counts at once, without having looked for others with the same.

@@ -24,22 +24,22 @@ const OPEN: usize = 100;
 /// The traffic, until it is stopped.
 pub(crate) struct Traffic {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    asking: Vec<JoinHandle<()>>,
+    answering: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    /// Nobody asks any more.
+    asked: AtomicBool,
+    /// Nobody answers any more: not before everybody who asked has heard.
+    answered: AtomicBool,
     allowed: AtomicU64,
     denied: AtomicU64,
     wrong: Mutex<Vec<String>>,
 }
 
 impl Shared {
-    fn goes_on(&self) -> bool {
-        !self.stop.load(Ordering::Relaxed)
-    }
-
     fn wrong(&self, what: String) {
         self.wrong.lock().expect("nobody panics with it").push(what);
     }
@@ -52,20 +52,23 @@ impl Traffic {
         let to = SocketAddr::new(server.address, PORT);
         let (udp, tcp) = (datagrams(server, PORT), listen(server, PORT));
         tcp.set_nonblocking(true).expect("a setting");
-        let mut threads = Vec::new();
-        let mut spawn = |at: Option<&Place>, work: Box<dyn FnOnce(&Shared) + Send>| {
+        let spawn = |at: Option<&Place>, work: Box<dyn FnOnce(&Shared) + Send>| {
             let (shared, namespace) = (Arc::clone(&shared), at.map(|place| place.namespace.try_clone()));
-            threads.push(thread::spawn(move || match namespace {
+            thread::spawn(move || match namespace {
                 Some(namespace) => namespace.run(|| work(&shared)),
                 None => work(&shared),
-            }));
+            })
         };
         let enemy = denied.address;
-        spawn(None, Box::new(move |shared| answer_datagrams(&udp, enemy, shared)));
-        spawn(None, Box::new(move |shared| answer_connections(&tcp, enemy, shared)));
-        spawn(Some(allowed), Box::new(move |shared| ask_allowed(to, shared)));
-        spawn(Some(denied), Box::new(move |shared| ask_denied(to, shared)));
-        Self { shared, threads }
+        let answering = vec![
+            spawn(None, Box::new(move |shared| answer_datagrams(&udp, enemy, shared))),
+            spawn(None, Box::new(move |shared| answer_connections(&tcp, enemy, shared))),
+        ];
+        let asking = vec![
+            spawn(Some(allowed), Box::new(move |shared| ask_allowed(to, shared))),
+            spawn(Some(denied), Box::new(move |shared| ask_denied(to, shared))),
+        ];
+        Self { shared, asking, answering }
     }
 
     /// How many probes there were of each pair: allowed, denied.
@@ -95,8 +98,11 @@ impl Traffic {
     /// Ends it. Nothing may have gone wrong, and there has to have been something.
     pub(crate) fn stop(self) -> [u64; 2] {
         let probes = self.probes();
-        self.shared.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().expect("a thread of probes"));
+        // Whoever has asked is still answered: a socket that closes before would refuse the last ones.
+        for (end, threads) in [(&self.shared.asked, self.asking), (&self.shared.answered, self.answering)] {
+            end.store(true, Ordering::Relaxed);
+            threads.into_iter().for_each(|thread| thread.join().expect("a thread of probes"));
+        }
         let wrong = self.shared.wrong.lock().expect("nobody panics with it");
         assert!(
             wrong.is_empty(),
@@ -110,7 +116,7 @@ impl Traffic {
 }
 
 fn answer_datagrams(socket: &std::net::UdpSocket, enemy: IpAddr, shared: &Shared) {
-    while shared.goes_on() {
+    while !shared.answered.load(Ordering::Relaxed) {
         let Ok((_, from)) = socket.recv_from(&mut [0]) else { continue };
         if from.ip() == enemy {
             shared.wrong(format!("a datagram arrived from {from}"));
@@ -120,7 +126,7 @@ fn answer_datagrams(socket: &std::net::UdpSocket, enemy: IpAddr, shared: &Shared
 }
 
 fn answer_connections(listener: &std::net::TcpListener, enemy: IpAddr, shared: &Shared) {
-    while shared.goes_on() {
+    while !shared.answered.load(Ordering::Relaxed) {
         match listener.accept() {
             Ok((_, from)) if from.ip() == enemy => shared.wrong(format!("a connection arrived from {from}")),
             Ok(_) => {}
@@ -142,7 +148,7 @@ fn socket(to: SocketAddr, kind: Type, protocol: Protocol) -> Socket {
 fn in_turns(shared: &Shared, count: &AtomicU64, mut udp: impl FnMut(), mut tcp: impl FnMut()) {
     let mut due = Instant::now();
     for turn in 0.. {
-        if !shared.goes_on() {
+        if shared.asked.load(Ordering::Relaxed) {
             break;
         }
         if turn % 2 == 0 {
