@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const EDGES: &[(&str, &[&str])] = &[
     ("netpol", &["netpol-agent", "netpol-bench", "netpol-enforcer", "netpol-harness", "netpol-image", "netpol-lab"]),
     ("netpol-agent", &["netpol-wire"]),
-    ("netpol-bench", &["netpol-enforcer"]),
+    ("netpol-bench", &["netpol-enforcer", "netpol-lab"]),
     ("netpol-containers", &[]),
     ("netpol-enforcer", &["netpol-nft"]),
     ("netpol-harness", &["netpol-oracle", "netpol-wire"]),

@@ -1,11 +1,15 @@
-//! A network namespace for the measurement, so that the machine's own is never touched, also as root.
-#![expect(unsafe_code, reason = "unshare changes what the whole process sees")]
+//! Network namespaces for the measurement, so that the machine's own is never touched, also as root.
+#![expect(unsafe_code, reason = "unshare changes what the whole process or thread sees")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::thread;
 
 use anyhow::{Context, ensure};
 use rustix::process::{getegid, geteuid};
-use rustix::thread::{CapabilitySet, UnshareFlags, capabilities, unshare_unsafe};
+use rustix::thread::{
+    CapabilitySet, LinkNameSpaceType, UnshareFlags, capabilities, move_into_link_name_space, unshare_unsafe,
+};
 
 /// Moves this process, which must have a single thread, into a network namespace of its own; who may not make one gets a user
 /// namespace around it.
@@ -29,4 +33,51 @@ pub(crate) fn enter() -> anyhow::Result<()> {
         fs::write("/proc/self/gid_map", gid_map).context("mapping this group")?;
     }
     Ok(())
+}
+
+/// A network namespace without a name: it goes when nothing refers to it any more.
+#[derive(Debug)]
+pub(crate) struct Namespace(OwnedFd);
+
+impl Namespace {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        on_own_thread(|| {
+            // SAFETY: only this thread moves, and it ends after this; no descriptor table is unshared.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("making a network namespace")?;
+            Ok(Self(File::open("/proc/thread-self/ns/net").context("opening a network namespace")?.into()))
+        })
+    }
+
+    /// The same one, once more.
+    pub(crate) fn try_clone(&self) -> anyhow::Result<Self> {
+        Ok(Self(self.0.try_clone().context("a descriptor of a network namespace")?))
+    }
+
+    /// Runs `work` within, on a thread of its own. Sockets that it makes stay there.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub(crate) fn run<T: Send, E>(&self, work: impl FnOnce() -> Result<T, E> + Send) -> anyhow::Result<T>
+    where
+        anyhow::Error: From<E>,
+    {
+        on_own_thread(|| {
+            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+                .context("entering a namespace")?;
+            Ok(work()?)
+        })
+    }
+
+    /// The descriptor, for netlink messages that name a namespace.
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+fn on_own_thread<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }

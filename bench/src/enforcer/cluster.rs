@@ -1,5 +1,7 @@
 //! A large cluster as API objects: as many as a real one has, each with labels, addresses of both families and named ports.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 /// The node whose enforcer is measured.
@@ -37,10 +39,17 @@ pub(super) fn namespace(index: usize) -> Value {
     })
 }
 
+/// The IPv4 address of the pod of this index.
+pub(super) fn address(index: usize) -> Ipv4Addr {
+    let (high, low) = (index / 250, index % 250 + 2);
+    Ipv4Addr::new(10, (high / 250) as u8, (high % 250) as u8, low as u8)
+}
+
 /// The pod of this index. The first ones are the node's own; the index decides about everything else too.
 pub(super) fn pod(size: Size, index: usize) -> Value {
     let node = if index < size.local_pods() { NODE.to_owned() } else { format!("node-{}", 1 + index % 100) };
     let (high, low) = (index / 250, index % 250 + 2);
+    let v4 = address(index);
     let tier = ["web", "api", "data"][index % 3];
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -56,8 +65,7 @@ pub(super) fn pod(size: Size, index: usize) -> Value {
             ] }],
         },
         "status": {
-            "phase": "Running", "podIP": format!("10.{}.{}.{low}", high / 250, high % 250),
-            "podIPs": [{ "ip": format!("10.{}.{}.{low}", high / 250, high % 250) }, { "ip": format!("fd00::{high:x}:{low:x}") }],
+            "phase": "Running", "podIP": v4, "podIPs": [{ "ip": v4 }, { "ip": format!("fd00::{high:x}:{low:x}") }],
         },
     })
 }

@@ -29,18 +29,7 @@ pub(super) fn measure(pods: usize, changes: usize, report: &mut Report) -> anyho
 
 /// Gives the samples of all single changes.
 fn cluster(size: Size, changes: usize, report: &mut Report) -> anyhow::Result<Samples> {
-    let mut world = World::default();
-    for index in 0..size.namespaces {
-        world.apply(Change::Namespaces(Delta::Set(Namespace::read(&typed::<ApiNamespace>(namespace(index))?))));
-    }
-    for index in 0..size.pods {
-        world.apply(set_pod(pod(size, index))?);
-    }
-    for index in 0..size.policies {
-        world.apply(Change::Policies(Delta::Set(Policy::read(&typed::<NetworkPolicy>(policy(size, index))?))));
-    }
-    let uplinks = ["eth0", "lo"].map(str::to_owned).into();
-    let site = Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed };
+    let (world, site) = (world(size)?, site());
     let mut kernel = Kernel::open()?;
     let mut first = Samples::default();
     let mut compiled = None;
@@ -73,6 +62,27 @@ fn cluster(size: Size, changes: usize, report: &mut Report) -> anyhow::Result<Sa
     Ok(all)
 }
 
+/// A cluster of this size, as the enforcer knows it.
+pub(super) fn world(size: Size) -> anyhow::Result<World> {
+    let mut world = World::default();
+    for index in 0..size.namespaces {
+        world.apply(Change::Namespaces(Delta::Set(Namespace::read(&typed::<ApiNamespace>(namespace(index))?))));
+    }
+    for index in 0..size.pods {
+        world.apply(set_pod(pod(size, index))?);
+    }
+    for index in 0..size.policies {
+        world.apply(Change::Policies(Delta::Set(Policy::read(&typed::<NetworkPolicy>(policy(size, index))?))));
+    }
+    Ok(world)
+}
+
+/// The measured node.
+pub(super) fn site() -> Site {
+    let uplinks = ["eth0", "lo"].map(str::to_owned).into();
+    Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed }
+}
+
 /// What this process holds in memory, in MiB: the world and what was made of it, and little else.
 fn resident() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("reading this process's status")?;
@@ -84,6 +94,6 @@ fn set_pod(object: Value) -> anyhow::Result<Change> {
     Ok(Change::Pods(Delta::Set(Pod::read(&typed::<ApiPod>(object)?))))
 }
 
-fn typed<T: serde::de::DeserializeOwned>(object: Value) -> anyhow::Result<T> {
+pub(super) fn typed<T: serde::de::DeserializeOwned>(object: Value) -> anyhow::Result<T> {
     serde_json::from_value(object).context("reading an object of the measured cluster")
 }
