@@ -9,6 +9,7 @@ use netpol_agent::{AgentArgs, ping};
 use netpol_bench::BenchArgs;
 use netpol_enforcer::EnforcerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
+use netpol_enforcer::inspect::{self, InspectArgs};
 use netpol_harness::target::kind::{self, KindArgs, Order, serve_kind};
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
@@ -35,6 +36,7 @@ enum Command {
     Lab(LabCommand),
     Enforcer(EnforcerArgs),
     Cni(CniArgs),
+    Inspect(InspectArgs),
     Agent(AgentArgs),
     Image(ImageArgs),
     Bench(BenchArgs),
@@ -108,6 +110,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Enforcer(args) => {
             log("info");
             netpol_enforcer::run(args)
+        }
+        Command::Inspect(args) => {
+            print!("{}", inspect::inspect(&args)?);
+            Ok(ExitCode::SUCCESS)
         }
         Command::Cni(args) => {
             log("info");

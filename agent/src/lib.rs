@@ -40,7 +40,9 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let (server, client) = match args.command {
         AgentCommand::Attach => return attach::run(),
         AgentCommand::Server(server) => (server, None),
-        AgentCommand::Client(ClientArgs { target, interval, server }) => (server, Some((target, interval))),
+        AgentCommand::Client(ClientArgs { target, interval, duration, server }) => {
+            (server, Some((target, interval, duration)))
+        }
     };
     raise_descriptor_limit();
     let runtime =
@@ -55,7 +57,10 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(session::accept(relays, Arc::clone(&agent)));
         let requests = async {
             match client {
-                Some((target, interval)) => client::request_forever(target, interval).await,
+                Some((target, interval, None)) => client::request_forever(target, interval).await,
+                Some((target, interval, Some(duration))) => {
+                    tokio::time::timeout(duration, client::request_forever(target, interval)).await.unwrap_or(Ok(()))
+                }
                 None => std::future::pending().await,
             }
         };

@@ -15,6 +15,7 @@ pub mod diff;
 pub mod dry_run;
 pub mod events;
 pub mod health;
+pub mod inspect;
 pub mod metrics;
 mod run;
 pub mod selftest;

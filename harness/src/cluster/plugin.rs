@@ -28,6 +28,11 @@ impl Plugin {
         matches!(self.prefix, "netpol-enforcer" | "calico-node")
     }
 
+    /// Whether its pods know `netpol inspect`.
+    pub fn shows_its_kernel(&self) -> bool {
+        self.prefix == "netpol-enforcer"
+    }
+
     /// Whether a pod of this name belongs to the plugin.
     pub fn owns(&self, pod: &str) -> bool {
         pod.starts_with(self.prefix)

@@ -1,10 +1,12 @@
-//! What a cluster looked like when a case failed, looked up before anything is cleaned away.
+//! What a cluster looked like when a case failed, looked up before anything is cleaned away: policies, pods, the engine's log, and
+//! what its kernels hold.
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{ListParams, LogParams};
+use kube::api::{AttachParams, ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use serde_json::to_value;
+use tokio::io::AsyncReadExt;
 
 use super::Context;
 use crate::report::{CaseEvidence, PodEvidence};
@@ -52,12 +54,35 @@ async fn look_up(context: &Context, world: &World, found: &mut CaseEvidence) {
         Err(error) => return found.missing.push(format!("the policy engine's pods: {error}")),
     };
     let params = LogParams { tail_lines: Some(LINES), ..LogParams::default() };
+    let addresses: Vec<String> = found.pods.values().flat_map(|pod| pod.addresses.clone()).collect();
     for pod in engine {
         let (name, api) =
             (pod.name_any(), Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default()));
         match api.logs(&name, &params).await {
-            Ok(log) => drop(found.engine_logs.insert(name, log)),
+            Ok(log) => drop(found.engine_logs.insert(name.clone(), log)),
             Err(error) => found.missing.push(format!("the log of {name}: {error}")),
         }
+        let node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
+        if plugin.shows_its_kernel() {
+            match kernel(&api, &name, &addresses).await {
+                Ok(held) => drop(found.kernels.insert(node, held)),
+                Err(why) => found.missing.push(format!("what the kernel of {node} holds: {why}")),
+            }
+        }
     }
+}
+
+/// What the kernel of an enforcer's node holds: its rules, and the connections of these addresses.
+async fn kernel(enforcers: &Api<Pod>, pod: &str, addresses: &[String]) -> Result<String, String> {
+    let of_address = addresses.iter().flat_map(|address| ["--address", address]);
+    let command: Vec<&str> = ["netpol", "inspect"].into_iter().chain(of_address).collect();
+    let params = AttachParams::default().stdout(true).stderr(true).container("enforcer");
+    let mut process = enforcers.exec(pod, command, &params).await.map_err(|error| error.to_string())?;
+    let (Some(mut stdout), Some(mut stderr)) = (process.stdout(), process.stderr()) else {
+        return Err("the API server gave no stdout or stderr".to_owned());
+    };
+    let (mut held, mut complaint) = (String::new(), String::new());
+    let read = tokio::try_join!(stdout.read_to_string(&mut held), stderr.read_to_string(&mut complaint));
+    read.map_err(|error| error.to_string())?;
+    if held.is_empty() { Err(complaint.trim().to_owned()) } else { Ok(held) }
 }

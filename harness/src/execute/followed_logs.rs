@@ -24,15 +24,30 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The followed logs of a case, by name; they end with it.
 pub(super) struct FollowedLogs {
-    followed: BTreeMap<String, (LogWatch, Arc<Tail>)>,
+    followed: BTreeMap<String, Followed>,
     tasks: Vec<AbortHandle>,
+}
+
+/// One of them.
+struct Followed {
+    watch: LogWatch,
+    pods: Api<Pod>,
+    tail: Arc<Tail>,
+}
+
+/// What the logs showed, by name.
+pub(super) struct Reading {
+    /// Lines that came so far.
+    new: BTreeMap<String, u64>,
+    /// Lines since the container began, where a step asks for them; logs that cannot be read are missing.
+    all: BTreeMap<String, u64>,
 }
 
 /// The end of one log.
 #[derive(Default)]
 struct Tail {
     lines: AtomicU64,
-    /// Whether a stream stands: without one, that no line comes says nothing.
+    /// Whether a stream stands.
     following: AtomicBool,
 }
 
@@ -44,25 +59,39 @@ impl FollowedLogs {
             let namespace = world.bindings.namespaces.get(&watch.cell.from.namespace).cloned().unwrap_or_default();
             let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
             let tail = Arc::new(Tail::default());
-            let task = tokio::spawn(follow(pods, watch.cell.from.name.clone(), tail.clone()));
+            let task = tokio::spawn(follow(pods.clone(), watch.clone(), tail.clone()));
             logs.tasks.push(task.abort_handle());
-            logs.followed.insert(watch.name.clone(), (watch.clone(), tail));
+            logs.followed.insert(watch.name.clone(), Followed { watch: watch.clone(), pods, tail });
         }
         logs
     }
 
-    /// How many lines each has shown so far.
-    pub(super) fn read(&self) -> BTreeMap<String, u64> {
-        self.followed.iter().map(|(name, (_, tail))| (name.clone(), tail.lines.load(Ordering::Relaxed))).collect()
+    /// How many lines each has shown so far; since its container began, where the step asks for that.
+    pub(super) async fn read(&self, wanted: &BTreeMap<String, LogOutcome>) -> Reading {
+        let mut all = BTreeMap::new();
+        for (name, Followed { watch, pods, .. }) in &self.followed {
+            if matches!(wanted.get(name), Some(LogOutcome::Silent | LogOutcome::Heard)) {
+                let params = LogParams { container: Some(watch.container.clone()), ..LogParams::default() };
+                match pods.logs(&watch.cell.from.name, &params).await {
+                    Ok(log) => drop(all.insert(name.clone(), log.lines().count() as u64)),
+                    Err(error) => tracing::debug!(pod = watch.cell.from.name, %error, "reading a log"),
+                }
+            }
+        }
+        Reading { new: self.lines(), all }
+    }
+
+    fn lines(&self) -> BTreeMap<String, u64> {
+        self.followed.iter().map(|(name, log)| (name.clone(), log.tail.lines.load(Ordering::Relaxed))).collect()
     }
 
     /// Waits until every log that must grow has a line more than in `before`, at most [`waits::LOG_GROWS`].
-    pub(super) async fn await_growth(&self, wanted: &BTreeMap<String, LogOutcome>, before: &BTreeMap<String, u64>) {
+    pub(super) async fn await_growth(&self, wanted: &BTreeMap<String, LogOutcome>, before: &Reading) {
         let start = Instant::now();
         let must_grow = |name: &String| wanted.get(name) == Some(&LogOutcome::Grows);
         while start.elapsed() < waits::LOG_GROWS.limit {
-            let now = self.read();
-            if now.keys().filter(|name| must_grow(name)).all(|name| now.get(name) > before.get(name)) {
+            let now = self.lines();
+            if now.keys().filter(|name| must_grow(name)).all(|name| now.get(name) > before.new.get(name)) {
                 return;
             }
             tokio::time::sleep(POLL).await;
@@ -74,24 +103,29 @@ impl FollowedLogs {
         &self,
         name: &str,
         wanted: LogOutcome,
-        readings: (&BTreeMap<String, u64>, &BTreeMap<String, u64>),
+        (before, after): (&Reading, &Reading),
         profile: Profile,
     ) -> Option<LogReport> {
-        let (watch, tail) = self.followed.get(name)?;
-        let count = |reading: &BTreeMap<String, u64>| reading.get(name).copied().unwrap_or_default();
-        let lines = count(readings.1).saturating_sub(count(readings.0));
-        let (expected, agrees) = match wanted {
-            LogOutcome::Grows => ("grows", lines > 0),
-            LogOutcome::Stops => ("stops", lines == 0),
+        let Followed { watch, tail, .. } = self.followed.get(name)?;
+        let count = |reading: &Reading| reading.new.get(name).copied().unwrap_or_default();
+        let new = count(after).saturating_sub(count(before));
+        // Without a stream, that no line comes says nothing.
+        let seen = tail.following.load(Ordering::Relaxed).then_some(new);
+        let whole = after.all.get(name).copied();
+        let (expected, lines, agrees) = match wanted {
+            LogOutcome::Grows => ("grows", seen, new > 0),
+            LogOutcome::Stops => ("stops", seen, new == 0),
+            LogOutcome::Silent => ("silent", whole, whole == Some(0)),
+            LogOutcome::Heard => ("heard", whole, whole > Some(0)),
         };
         Some(LogReport {
             pod: watch.cell.from.to_string(),
             expected: expected.to_owned(),
-            lines,
-            status: match (tail.following.load(Ordering::Relaxed), agrees) {
-                (false, _) => Status::NotMeasured,
-                (true, true) => Status::Passed,
-                (true, false) => Status::Failed,
+            lines: lines.unwrap_or(new),
+            status: match (lines, agrees) {
+                (None, _) => Status::NotMeasured,
+                (Some(_), true) => Status::Passed,
+                (Some(_), false) => Status::Failed,
             },
             asserted: profile.asserts(watch.level),
         })
@@ -105,8 +139,9 @@ impl Drop for FollowedLogs {
 }
 
 /// Counts the lines of a pod's log from now on; a pod that is created again is followed again.
-async fn follow(pods: Api<Pod>, pod: String, tail: Arc<Tail>) {
-    let params = LogParams { follow: true, since_seconds: None, tail_lines: Some(0), ..LogParams::default() };
+async fn follow(pods: Api<Pod>, watch: LogWatch, tail: Arc<Tail>) {
+    let (pod, container) = (watch.cell.from.name, Some(watch.container));
+    let params = LogParams { follow: true, container, tail_lines: Some(0), ..LogParams::default() };
     loop {
         match pods.log_stream(&pod, &params).await {
             Ok(stream) => {

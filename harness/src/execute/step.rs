@@ -183,7 +183,7 @@ impl Stage<'_> {
     ) -> Result<(), AlwaysLate> {
         let sweep = !step.held.is_empty() && world.enforced;
         let window = if sweep { window.max(self.context.hold_at_least) } else { window };
-        let before = (self.held.read(world).await, self.logs.read());
+        let before = (self.held.read(world).await, self.logs.read(&BTreeMap::new()).await);
         let start = Instant::now();
         let arm = async {
             match world.enforced {
@@ -194,7 +194,7 @@ impl Stage<'_> {
         let (settled, armed) = futures::join!(watch.settle(window), arm);
         let settled_for = start.elapsed();
         self.logs.await_growth(&step.logs, &before.1).await;
-        let after = (self.held.read(world).await, self.logs.read());
+        let after = (self.held.read(world).await, self.logs.read(&step.logs).await);
         report.settled_ms = settled_for.as_secs_f64() * 1000.0;
         if let Some(flipped) = armed {
             self.note(flipped, "close", report);

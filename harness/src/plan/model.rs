@@ -146,13 +146,15 @@ pub struct Hold {
     pub level: Level,
 }
 
-/// A pod that logs a line per response it gets.
+/// A container that logs a line per response it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogWatch {
     /// Its name within the case.
     pub name: String,
     /// The cell that the lines depend on: the pod is `from`.
     pub cell: Cell,
+    /// The container of the pod.
+    pub container: String,
     /// How binding its outcome is.
     pub level: Level,
 }
@@ -175,6 +177,10 @@ pub enum LogOutcome {
     Grows,
     /// No new line comes.
     Stops,
+    /// There is no line since the container began (N60).
+    Silent,
+    /// There is a line since the container began.
+    Heard,
 }
 
 /// A step as planned; placeholders in its actions are bound when it is carried out.

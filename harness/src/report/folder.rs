@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::{CaseReport, Report, Status, junit};
 
 /// Writes `report.json`, `junit.xml`, and `cases/AREA_NAME/` for each case that did not pass: `matrix.txt`, `policies.yaml`, `pods.yaml`,
-/// a log per pod of the policy engine, and `again.sh`, which runs just this case.
+/// a log per pod of the policy engine, `NODE.nft` where the engine can show its kernel's rules, and `again.sh`, which runs just this case.
 ///
 /// # Errors
 /// When the folder cannot be made or a file not be written.
@@ -32,6 +32,9 @@ fn write_case(case: &CaseReport, folder: &Path) -> anyhow::Result<()> {
     put(&folder.join("pods.yaml"), &serde_yaml::to_string(&evidence.pods)?)?;
     for (pod, log) in &evidence.engine_logs {
         put(&folder.join(format!("{pod}.log")), log)?;
+    }
+    for (node, held) in &evidence.kernels {
+        put(&folder.join(format!("{node}.nft")), held)?;
     }
     if !evidence.missing.is_empty() {
         put(&folder.join("missing.txt"), &(evidence.missing.join("\n") + "\n"))?;

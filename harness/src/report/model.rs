@@ -92,6 +92,8 @@ pub struct CaseEvidence {
     pub pods: BTreeMap<String, PodEvidence>,
     /// By pod of the policy engine: the last lines of its log.
     pub engine_logs: BTreeMap<String, String>,
+    /// By node, where the engine is ours: the rules that its kernel holds, as nft text, and its connections of the case's pods.
+    pub kernels: BTreeMap<String, String>,
     /// What could not be looked up.
     pub missing: Vec<String>,
 }
@@ -234,7 +236,7 @@ pub struct LogReport {
     pub pod: String,
     /// What the step asks: `grows` or `stops`.
     pub expected: String,
-    /// New lines within the window.
+    /// New lines within the window; of logs that are heard or silent, all since the container began.
     pub lines: u64,
     /// Whether they agree.
     pub status: Status,

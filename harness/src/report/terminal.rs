@@ -139,7 +139,8 @@ fn held_line(held: &HeldReport) -> String {
 
 fn log_line(log: &LogReport) -> String {
     let LogReport { pod, expected, lines, .. } = log;
-    format!("{} log of {pod} {expected}: {lines} new lines{}", badge(log.status), asserted(log.asserted))
+    let which = if matches!(expected.as_str(), "grows" | "stops") { "new lines" } else { "lines since it began" };
+    format!("{} log of {pod} {expected}: {lines} {which}{}", badge(log.status), asserted(log.asserted))
 }
 
 fn asserted(asserted: bool) -> &'static str {

@@ -11,7 +11,7 @@ use crate::decode::Report;
 use crate::plan::{
     Case, Cell, Endpoint, Hold, Level, LogWatch, Need, OUTSIDE, Topology, Traffic, Transport, families_named,
 };
-use crate::topology::{listens, serves};
+use crate::topology::{has_container, listens, serves};
 
 /// A case, with the places at which its suite names cells.
 pub(super) struct Converted {
@@ -205,7 +205,12 @@ fn logs(value: Option<&Value>, level: Level, topology: &Topology, report: &mut R
         let Some(log) = report.decode::<outline::Log>(entry, &path) else { continue };
         let own = log.level.and_then(|own| names::level(&own, &format!("{path}.level"), report)).unwrap_or(level);
         let cell = cell(&log.pod, ("pod", &log.to), &log.probe, &path, topology, report);
-        logs.extend(cell.map(|cell| LogWatch { name: log.name, cell, level: own }));
+        let container = log.container.unwrap_or_else(|| "agent".to_owned());
+        if cell.as_ref().is_some_and(|cell| !has_container(topology, &cell.from, &container)) {
+            let what = format!("pod '{}' has no container '{container}'", log.pod);
+            report.add(&format!("{path}.container"), what, "name one of its containers or init containers");
+        }
+        logs.extend(cell.map(|cell| LogWatch { name: log.name, cell, container, level: own }));
     }
     logs
 }

@@ -87,6 +87,7 @@ pub(super) struct Log {
     pub(super) pod: String,
     pub(super) to: String,
     pub(super) probe: String,
+    pub(super) container: Option<String>,
     pub(super) level: Option<String>,
 }
 

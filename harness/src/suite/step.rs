@@ -56,7 +56,9 @@ impl Context<'_> {
             match outcome {
                 "grows" => Ok(LogOutcome::Grows),
                 "stops" => Ok(LogOutcome::Stops),
-                _ => Err(format!("'{outcome}' is no outcome of a log: grows, stops are")),
+                "silent" => Ok(LogOutcome::Silent),
+                "heard" => Ok(LogOutcome::Heard),
+                _ => Err(format!("'{outcome}' is no outcome of a log: grows, stops, silent, heard are")),
             }
         });
         Some(Step { name, actions, declared: declared?, held, logs })

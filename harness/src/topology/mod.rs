@@ -93,6 +93,14 @@ pub(crate) fn listens(pod: &Pod, traffic: Traffic) -> bool {
         .any(|port| port.container_port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == protocol)
 }
 
+/// Whether a pod has a container, or an init container, of this name.
+pub(crate) fn has_container(topology: &Topology, pod: &PodRef, name: &str) -> bool {
+    let spec = topology.pods.get(pod).and_then(|pod| pod.spec.as_ref());
+    let containers =
+        spec.into_iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    containers.into_iter().any(|container| container.name == name)
+}
+
 /// Whether any pod of a topology is in the network of its node.
 pub(crate) fn uses_node_network(topology: &Topology) -> bool {
     topology.pods.values().any(|pod| pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)))

@@ -10,3 +10,5 @@ mod index;
 mod rehearsal;
 #[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod upstream;

@@ -1,6 +1,7 @@
 //! A connection as the kernel knows it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::attribute::{AttributeReader, AttributeWriter};
 use crate::protocol::Protocol;
@@ -59,6 +60,35 @@ pub enum TupleProtocol {
     },
     /// Any other.
     Other(Protocol),
+}
+
+/// `tcp 10.0.0.1:4711 > 10.0.0.2:80`, or `icmp 10.0.0.1 > 10.0.0.2 id 7`.
+impl fmt::Display for Tuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source: from, destination: to, protocol } = *self;
+        match protocol {
+            TupleProtocol::Ports { protocol, source, destination } => {
+                write!(f, "{protocol} {} > {}", SocketAddr::new(from, source), SocketAddr::new(to, destination))
+            }
+            TupleProtocol::Icmp { protocol, id, .. } => write!(f, "{protocol} {from} > {to} id {id}"),
+            TupleProtocol::Other(protocol) => write!(f, "{protocol} {from} > {to}"),
+        }
+    }
+}
+
+/// Both directions, each as its packets are sent.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { original, reply, zone, mark, status, id: _ } = self;
+        write!(f, "{original}, answered by {reply}, status {status:#x}")?;
+        if *mark != 0 {
+            write!(f, ", mark {mark:#x}")?;
+        }
+        if *zone != 0 {
+            write!(f, ", zone {zone}")?;
+        }
+        Ok(())
+    }
 }
 
 impl TupleProtocol {

@@ -92,6 +92,11 @@ impl Rehearsal {
         let mut leaving = vec![direct.clone()];
         leaving.extend(judge(&from, &entry, route.transport));
         let mut arriving = vec![direct];
+        // On its way to a node's address a pod's packet may take its own node's; a Service's policy does not bind what a pod sends.
+        if let oracle::End::Pod(_) = &from {
+            let own_node = oracle::End::Node(self.bindings.pods.get(&cell.from)?.node.clone());
+            arriving.extend(judge(&own_node, &to, transport));
+        }
         if !is_local(self.topology.services.get(service)?) {
             arriving.extend(judge(&entry, &to, transport));
         }
