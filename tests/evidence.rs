@@ -34,7 +34,8 @@ fn a_failed_case_leaves_its_matrix_policies_pods_logs_and_the_kernels_of_its_nod
     assert!(dispatched, "no rule or element names {address}:\n{kernel}");
     let held = kernel.lines().any(|line| line.starts_with("# tcp") && line.contains(&format!("> {address}:8888")));
     assert!(held, "no connection to {address}:8888:\n{kernel}");
-    let logs: Vec<String> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let logs: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert!(logs.iter().any(|name| name.starts_with("netpol-enforcer") && name.ends_with(".log")), "{logs:?}");
     assert!(!folder.join("missing.txt").exists(), "{}", read("missing.txt"));
 

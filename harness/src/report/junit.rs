@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 
-use super::{CaseReport, Report, Status, matrix};
+use super::{CaseReport, Report, Status, matrix, terminal};
 
 /// The whole document.
 ///
@@ -56,13 +56,14 @@ fn first_complaint(case: &CaseReport) -> String {
     step.map_or_else(|| case.description.clone(), |step| format!("step '{}' did not pass", step.name))
 }
 
-/// The problems, each step that did not pass with its matrix, and how to run the case again.
+/// The problems, each step that did not pass with its matrix, connections and logs, and how to run the case again.
 pub(super) fn words(case: &CaseReport) -> String {
     let mut text = format!("{}\n", case.description);
     text.extend(case.problems.iter().map(|problem| format!("{problem}\n")));
     for step in case.steps.iter().filter(|step| step.status > Status::Passed) {
         let drawn = anstream::adapter::strip_str(&matrix::draw(step)).to_string();
         text += &format!("step '{}'\n{drawn}", step.name);
+        text.extend(terminal::watched(step).map(|line| format!("    {}\n", anstream::adapter::strip_str(&line))));
         text.extend(step.problems.iter().map(|problem| format!("    {}\n", problem.what)));
     }
     text + &format!("again: {}\n", case.replay)

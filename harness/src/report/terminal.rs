@@ -33,11 +33,8 @@ pub fn control(control: &Control) -> String {
 pub fn step(step: &StepReport) -> String {
     let mut out = format!("  {} {}  {}\n", badge(step.status), step.name.bold(), timing(step).dimmed());
     out.push_str(&matrix::draw(step));
-    for held in &step.held {
-        _ = writeln!(out, "    {}", held_line(held));
-    }
-    for log in &step.logs {
-        _ = writeln!(out, "    {}", log_line(log));
+    for line in watched(step) {
+        _ = writeln!(out, "    {line}");
     }
     for problem in &step.problems {
         _ = writeln!(out, "    {} {}", badge(problem.status), problem.what);
@@ -126,6 +123,11 @@ fn timing(step: &StepReport) -> String {
         None => "never agreed".into(),
     };
     format!("canary {slowest:.1} ms · {agreed} · settled {:.0} ms in {} rounds", step.settled_ms, step.rounds)
+}
+
+/// A line per held connection and followed log.
+pub(super) fn watched(step: &StepReport) -> impl Iterator<Item = String> {
+    step.held.iter().map(held_line).chain(step.logs.iter().map(log_line))
 }
 
 fn held_line(held: &HeldReport) -> String {
