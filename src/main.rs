@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use netpol_agent::{AgentArgs, ping};
 use netpol_bench::BenchArgs;
-use netpol_enforcer::EnforcerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
 use netpol_enforcer::inspect::{self, InspectArgs};
+use netpol_enforcer::{EnforcerArgs, LogFormat};
 use netpol_harness::target::kind::{self, KindArgs, Order, serve_kind};
 use netpol_harness::target::{Target, serve_kubeconfig};
 use netpol_harness::{Exit, RunArgs};
@@ -108,7 +108,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Ok(netpol_lab::up(LabOptions { ip_family, ..lab.into() }, Audience::People))
         }
         Command::Enforcer(args) => {
-            log("info");
+            log_as(args.log_format, "info");
             netpol_enforcer::run(args)
         }
         Command::Inspect(args) => {
@@ -158,10 +158,14 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Logs to stderr what `NETPOL_LOG` asks for, in tracing's filter syntax, such as `debug` or `netpol_lab=trace`.
 fn log(default: &str) {
+    log_as(LogFormat::Text, default);
+}
+
+fn log_as(format: LogFormat, default: &str) {
     let filter = std::env::var("NETPOL_LOG").unwrap_or_else(|_| default.to_owned());
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

@@ -81,6 +81,11 @@ impl Kernel {
         Ok(tables.contains(&Table::inet(name)))
     }
 
+    /// What the inet table of this name holds, made by this process or by another; none if there is no such table.
+    pub(crate) fn held(&mut self, name: &str) -> Result<Option<Ruleset>, ApplyError> {
+        self.connection.ruleset(&Table::inet(name)).map_err(ApplyError::List)
+    }
+
     /// The netlink port by which news of nftables name this connection.
     pub(crate) fn port(&self) -> Result<u32, ApplyError> {
         self.connection.port().map_err(ApplyError::Connect)

@@ -1,5 +1,6 @@
 //! The arguments of `netpol enforcer`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::api_server::ApiServerArgs;
@@ -27,4 +28,21 @@ pub struct EnforcerArgs {
     /// Traffic from a pod to its own node, which the specification leaves open.
     #[arg(long, value_enum, value_name = "VERDICT", default_value_t = OwnNode::Policed)]
     pub pod_to_own_node: OwnNode,
+    /// An address of the node's DNS cache (NodeLocal DNSCache, such as 169.254.20.10, and the address of the DNS Service where the
+    /// cache answers for it): pods may ask it on port 53 whatever their egress policies say. Once for each address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_local_dns: Vec<IpAddr>,
+    /// How the log on stderr is written.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object per line.
+    Json,
 }

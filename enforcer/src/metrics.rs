@@ -8,6 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::staleness::Staleness;
+
 /// The enforcer's metrics. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub repairs: Counter,
     /// Connections of gone pods that the kernel was made to forget.
     pub conntrack_deletions: Counter,
+    /// For how long the watch of each kind has been broken.
+    pub(crate) staleness: Staleness,
 }
 
 impl Default for Metrics {
@@ -50,6 +54,7 @@ impl Default for Metrics {
             event_to_kernel: times(),
             repairs: Counter::default(),
             conntrack_deletions: Counter::default(),
+            staleness: Staleness::default(),
         };
         let mut registry = Registry::with_prefix("netpol");
         registry.register("policies", "Policies that are known", metrics.policies.clone());
@@ -80,6 +85,12 @@ impl Default for Metrics {
             "Connections of gone pods that the kernel was made to forget",
             metrics.conntrack_deletions.clone(),
         );
+        registry.register_with_unit(
+            "watch_staleness",
+            "For how long the watch of a kind has been broken; 0 while it runs",
+            Unit::Seconds,
+            metrics.staleness.seconds.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -88,6 +99,7 @@ impl Default for Metrics {
 impl Metrics {
     /// All of them in the text format of OpenMetrics, which Prometheus reads.
     pub fn text(&self) -> String {
+        self.staleness.measure();
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             unreachable!("writing to a string cannot fail");

@@ -32,6 +32,8 @@ pub struct Status {
     pub uplinks: BTreeSet<String>,
     /// What of the node's pods cannot be policed, and why.
     pub unseen: Vec<String>,
+    /// What of the node may make policies stricter than they are meant, and what to do about it.
+    pub advice: Vec<String>,
     /// Policies that close the pods that they select, with the reasons.
     pub refused: Vec<RefusedPolicy>,
     /// What `/metrics` tells.

@@ -30,16 +30,37 @@ pub struct Links {
     pub hosts: BTreeSet<IpAddr>,
     /// kube-proxy's device for IPVS is there.
     pub ipvs: bool,
+    /// The device of NodeLocal DNSCache is there.
+    pub node_local_dns: bool,
+}
+
+/// How a pod's address is reached from its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way<'a> {
+    /// By a host route over a link that is no uplink.
+    OwnLink,
+    /// As a neighbour on this uplink: a bridge, or another kind of shared link, over which pods talk to each other unseen (P22).
+    Shared(&'a str),
+    /// Not at all.
+    None,
 }
 
 impl Links {
-    /// The uplink on which a pod's address is a neighbour, if no host route leads to it elsewhere: a bridge, or another kind
-    /// of shared link, over which pods talk to each other unseen (P22).
-    pub fn bridged(&self, address: IpAddr) -> Option<&str> {
+    /// How a pod's address is reached.
+    pub fn way(&self, address: IpAddr) -> Way<'_> {
         if self.hosts.contains(&address) {
-            return None;
+            return Way::OwnLink;
         }
-        self.on_uplinks.iter().find(|(network, _)| network.contains(&address)).map(|(_, name)| name.as_str())
+        let shared = self.on_uplinks.iter().find(|(network, _)| network.contains(&address));
+        shared.map_or(Way::None, |(_, name)| Way::Shared(name))
+    }
+
+    /// What of the node may make policies stricter than they are meant, and what to do about it.
+    pub(crate) fn advice(&self, node_local_dns: &BTreeSet<IpAddr>) -> Vec<String> {
+        let cut_off = self.node_local_dns && node_local_dns.is_empty();
+        let advice = "NodeLocal DNSCache runs on this node (the device nodelocaldns is there): pods ask an address of the node, which \
+                      egress policies that allow the DNS pods do not mean; give its addresses with --node-local-dns";
+        cut_off.then(|| advice.to_owned()).into_iter().collect()
     }
 }
 
@@ -106,6 +127,7 @@ async fn read(handle: &Handle) -> Result<Links, UplinksError> {
     let mut found = Links {
         uplinks: Uplinks::from(["lo".to_owned()]),
         ipvs: names.values().any(|name| name == "kube-ipvs0"),
+        node_local_dns: names.values().any(|name| name == "nodelocaldns"),
         ..Links::default()
     };
     let (mut neighbours, mut hosts) = (Vec::new(), Vec::new());

@@ -12,31 +12,44 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::staleness::Staleness;
 use crate::world::{Change, Delta, Namespace, Pod, Policy, RawPolicy};
 
 /// Everything that the API server tells, from now on and for ever. Each kind begins with [`Delta::All`]; while a list is
 /// fetched again the last known state stands (P28, P29).
-pub fn changes(client: &Client) -> BoxStream<'static, Change> {
+pub(crate) fn changes(client: &Client, staleness: &Staleness) -> BoxStream<'static, Change> {
     futures::stream::select_all([
-        kind::<ApiNamespace, _>(client, Namespace::read).map(Change::Namespaces).boxed(),
-        kind::<ApiPod, _>(client, Pod::read).map(Change::Pods).boxed(),
-        kind::<RawPolicy, _>(client, Policy::read_raw).map(Change::Policies).boxed(),
+        kind::<ApiNamespace, _>(client, Namespace::read, staleness).map(Change::Namespaces).boxed(),
+        kind::<ApiPod, _>(client, Pod::read, staleness).map(Change::Pods).boxed(),
+        kind::<RawPolicy, _>(client, Policy::read_raw, staleness).map(Change::Policies).boxed(),
     ])
     .boxed()
 }
 
 /// Watches one kind in all namespaces. Objects are reduced by `read` as they arrive, so that nothing else is kept.
-pub(crate) fn kind<K, T>(client: &Client, read: fn(&K) -> T) -> impl Stream<Item = Delta<T>> + Send + use<K, T>
+pub(crate) fn kind<K, T>(
+    client: &Client,
+    read: fn(&K) -> T,
+    staleness: &Staleness,
+) -> impl Stream<Item = Delta<T>> + Send + use<K, T>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
     let name = K::plural(&());
     let events = watcher::watcher(Api::<K>::all(client.clone()), watcher::Config::default());
+    let staleness = staleness.clone();
+    staleness.begin(&name);
     let mut listed = Vec::new();
     // The same trouble is told once, not at every attempt.
     let mut trouble = String::new();
     events.backoff(Retry::default()).filter_map(move |event| {
+        match &event {
+            // An attempt begins with it, before anybody is reached.
+            Ok(Event::Init) => {}
+            Ok(_) => staleness.heard(&name),
+            Err(_) => staleness.broke(&name),
+        }
         let delta = match event {
             Ok(Event::Init) => {
                 listed.clear();

@@ -58,7 +58,7 @@ impl Enforcer {
 /// An enforcer as it starts, once it knows the cluster.
 fn begin(known: Known) -> (Kernel, Incremental) {
     let uplinks = [UPLINK, "lo"].map(str::to_owned).into();
-    let site = Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed };
+    let site = Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed, node_local_dns: Default::default() };
     (Kernel::open().expect("nftables"), Incremental::new(known, site))
 }
 

@@ -80,7 +80,7 @@ pub(super) fn world(size: Size) -> anyhow::Result<World> {
 /// The measured node.
 pub(super) fn site() -> Site {
     let uplinks = ["eth0", "lo"].map(str::to_owned).into();
-    Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed }
+    Site { node: NODE.to_owned(), uplinks, own_node: OwnNode::Policed, node_local_dns: Default::default() }
 }
 
 /// What this process holds in memory, in MiB: the world and what was made of it, and little else.

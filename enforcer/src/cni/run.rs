@@ -17,6 +17,7 @@ use super::{conflist, enforcer_ready, forwarding, masquerade, mtu, routes};
 use crate::apply::Kernel;
 use crate::compile;
 use crate::health::{self, Health};
+use crate::staleness::Staleness;
 use crate::until_stopped::until_stopped;
 use crate::watch;
 use crate::world::Delta;
@@ -48,7 +49,7 @@ async fn connect(args: CniArgs) -> anyhow::Result<ExitCode> {
         rtnetlink::new_multicast_connection(&groups).context("cannot open a route netlink socket")?;
     tokio::spawn(connection);
     let mut node = NodeNetwork::start(args, links, health)?;
-    let mut changes = watch::kind::<ApiNode, _>(&client, Node::read).boxed();
+    let mut changes = watch::kind::<ApiNode, _>(&client, Node::read, &Staleness::default()).boxed();
     loop {
         tokio::select! {
             change = changes.next() => {

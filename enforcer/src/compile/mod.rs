@@ -25,6 +25,7 @@ mod sets;
 mod skeleton;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use netpol_nft::{Element, Ruleset};
 
@@ -51,6 +52,15 @@ pub struct Site {
     pub uplinks: Uplinks,
     /// Traffic from a pod to its own node.
     pub own_node: OwnNode,
+    /// The addresses of the node's DNS cache, if it has one (P43).
+    pub node_local_dns: BTreeSet<IpAddr>,
+}
+
+impl Site {
+    /// The families in which the node's DNS cache is reached.
+    fn caches(&self) -> BTreeSet<AddressFamily> {
+        self.node_local_dns.iter().map(|address| AddressFamily::of(*address)).collect()
+    }
 }
 
 /// What becomes of traffic from a pod to its own node (N54, P23).
@@ -75,13 +85,13 @@ pub fn compile(world: &World, site: &Site) -> Ruleset {
             let isolation = Isolation::of(pod, direction, world);
             let map = dispatch_map(direction, AddressFamily::of(*address)).name;
             if let Some((_, elements)) = ruleset.sets.get_mut(&map) {
-                elements.push(pods::dispatch(*address, &pod.key, isolation.as_ref()));
+                elements.push(pods::dispatch(*address, &pods::note(pod), isolation.as_ref()));
             }
             isolations.extend(isolation);
         }
     }
     for isolation in &isolations {
-        ruleset.chain(isolation.chain(), isolation.rules());
+        ruleset.chain(isolation.chain(), isolation.rules(&site.caches()));
         for policy in isolation.policies.iter().filter_map(|key| world.policies.get(key)) {
             let id = (policy.key.clone(), isolation.direction);
             chains.entry(id).or_insert_with(|| PolicyChain::of(policy, isolation.direction));

@@ -1,11 +1,13 @@
 //! The node's own pods: which policies isolate them, and where the maps dispatch them to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netpol_nft::{Chain, CtState, Element, Rule, Verdict};
 
+use super::families::AddressFamily;
 use super::names::{chain_name, comment, isolation_name};
+use super::skeleton;
 use crate::world::{Direction, ObjectKey, Pod, Policy, World};
 
 /// Which pod has an address. Where two claim the same one, the newer does, unless it is going (P16, P17).
@@ -49,18 +51,29 @@ impl Isolation {
 
     /// Whatever one of its policies allows is accepted (N4, N12). What belongs to no connection is dropped first, here
     /// where somebody asked for isolation (P35).
-    pub(super) fn rules(&self) -> Vec<Rule> {
+    /// The node's DNS cache answers its clients whatever their egress policies say (P43).
+    pub(super) fn rules(&self, caches: &BTreeSet<AddressFamily>) -> Vec<Rule> {
         let jump = |policy| Rule::new().jump(chain_name("policy", policy, self.direction));
+        let caches = caches.iter().filter(|_| self.direction == Direction::Egress);
         std::iter::once(Rule::new().ct_state(&[CtState::Invalid]).drop())
+            .chain(caches.map(|family| skeleton::to_cache(*family)))
             .chain(self.policies.iter().map(jump))
             .chain([Rule::new().drop()])
             .collect()
     }
 }
 
+/// What the maps note of the pod that has an address: its name, for people, and its UID, by which the next enforcer can tell
+/// whether it still has it (P16).
+pub(super) fn note(pod: &Pod) -> String {
+    const LONGEST_NAME: usize = 80;
+    let name: String = pod.key.to_string().chars().take(LONGEST_NAME).collect();
+    comment(format!("{name} {}", pod.uid).trim_end())
+}
+
 /// The element that dispatches a pod's new connections. By a jump, not a goto: what comes back from a chain that somebody has
 /// emptied, or that a packet meets in the moment of two commits, meets the drop behind the map.
-pub(super) fn dispatch(address: IpAddr, pod: &ObjectKey, isolation: Option<&Isolation>) -> Element {
+pub(super) fn dispatch(address: IpAddr, note: &str, isolation: Option<&Isolation>) -> Element {
     let verdict = isolation.map_or(Verdict::Accept, |isolation| Verdict::jump(isolation.chain().name));
-    Element::new(address).verdict(verdict).comment(comment(&pod.to_string()))
+    Element::new(address).verdict(verdict).comment(note)
 }

@@ -90,6 +90,11 @@ impl SetKey {
         }
     }
 
+    /// Whether a kernel's set of this name holds pods' addresses and nothing else.
+    pub(super) fn is_of_pods(name: &str) -> bool {
+        name.starts_with("pods/")
+    }
+
     /// Its name without the family.
     fn name(&self) -> String {
         match self {

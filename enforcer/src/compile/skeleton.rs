@@ -1,7 +1,8 @@
 //! What stands in every ruleset: base chains, uplinks, and the maps that dispatch to pods.
 
 use netpol_nft::{
-    Chain, ChainType, CtState, DataType, Element, Hook, Icmpv6Type, Policy, Rule, Ruleset, Set, Table, priority,
+    Chain, ChainType, CtState, DataType, Element, Field, Hook, Icmpv6Type, Policy, Protocol, Rule, Ruleset, Set, Table,
+    priority,
 };
 
 use super::families::AddressFamily;
@@ -10,6 +11,7 @@ use crate::world::Direction;
 
 const UPLINKS: &str = "uplinks";
 const FROM_POD: &str = "from-pod";
+const DNS: u16 = 53;
 
 /// The ruleset without any pod: everything from and to interfaces that are not uplinks is dropped, save established
 /// connections. It stands until the first lists have arrived (P41).
@@ -20,6 +22,11 @@ pub fn skeleton(site: &Site) -> Ruleset {
         for family in AddressFamily::BOTH {
             ruleset.set(dispatch_map(direction, family), []);
         }
+    }
+    for family in site.caches() {
+        let own = site.node_local_dns.iter().filter(|address| AddressFamily::of(**address) == family);
+        let ports = own.flat_map(|address| [Protocol::UDP, Protocol::TCP].map(|of| Element::new((*address, of, DNS))));
+        ruleset.set(caches(family), ports);
     }
     for (chain, rules) in base_chains(site.own_node) {
         ruleset.chain(chain, rules);
@@ -43,6 +50,18 @@ pub fn closed(ruleset: &Ruleset) -> Ruleset {
     }
     closed.chains.retain(|name, (chain, _)| chain.base.is_some() || name == FROM_POD);
     closed
+}
+
+/// The set of the addresses and ports of the node's DNS cache.
+fn caches(family: AddressFamily) -> Set {
+    let key = [family.data_type(), DataType::InetProto, DataType::InetService];
+    Set::new(format!("node-local-dns-{}", family.suffix()), key)
+}
+
+/// Accepts what is asked of the node's DNS cache. It takes such packets off connection tracking, and answers from an address that
+/// no selector of pods can mean (P43).
+pub(super) fn to_cache(family: AddressFamily) -> Rule {
+    Rule::new().lookup(&[family.destination(), Field::L4proto, Field::Dport], caches(family).name).accept()
 }
 
 /// The set of the node's uplinks.

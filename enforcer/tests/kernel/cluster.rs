@@ -8,10 +8,11 @@ use std::{env, fs};
 
 use netpol_enforcer::compile::{OwnNode, TABLE, compile};
 use netpol_enforcer::world::{Change, Delta, Namespace, Pod, Policy, World};
-use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
+use netpol_enforcer::{ApiServerArgs, EnforcerArgs, LogFormat};
 use netpol_lab::api::resources::{NAMESPACE, NETWORK_POLICY, POD};
 use netpol_lab::api::{Credentials, DeleteOptions, Filter, Kind, Misbehaviour, Object, Part, Store, kubeconfig};
 use netpol_nft::{Connection, Ruleset, Table};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -184,6 +185,13 @@ impl Enforcer {
         self.end();
     }
 
+    /// SIGTERM, and waits for its end. Returns whether it ended well.
+    pub(crate) fn terminate(mut self) -> bool {
+        let pid = Pid::from_child(&self.0);
+        kill_process(pid, Signal::TERM).expect("it runs");
+        self.0.wait().expect("its end").success()
+    }
+
     fn end(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -193,6 +201,20 @@ impl Enforcer {
 impl Drop for Enforcer {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// The enforcer of node-1 of an API server.
+pub(crate) fn enforcer_arguments(kubeconfig: PathBuf) -> EnforcerArgs {
+    EnforcerArgs {
+        server: ApiServerArgs { kubeconfig: Some(kubeconfig), apiserver: None },
+        node: "node-1".to_owned(),
+        health_port: 9808,
+        dry_run: false,
+        filename: Vec::new(),
+        pod_to_own_node: OwnNode::Policed,
+        node_local_dns: Vec::new(),
+        log_format: LogFormat::Text,
     }
 }
 
@@ -208,13 +230,5 @@ pub(crate) fn from_app(subject: &str, peer: &str) -> Value {
 #[ignore = "is a process that other tests start and kill"]
 fn the_enforcer_of_a_cluster() {
     let kubeconfig = env::var_os(KUBECONFIG).expect("other tests start this one");
-    let arguments = EnforcerArgs {
-        server: ApiServerArgs { kubeconfig: Some(kubeconfig.into()), apiserver: None },
-        node: "node-1".to_owned(),
-        health_port: HEALTH,
-        dry_run: false,
-        filename: Vec::new(),
-        pod_to_own_node: OwnNode::Policed,
-    };
-    netpol_enforcer::run(arguments).expect("the enforcer");
+    netpol_enforcer::run(enforcer_arguments(kubeconfig.into())).expect("the enforcer");
 }

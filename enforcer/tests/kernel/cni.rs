@@ -12,7 +12,6 @@ use futures::TryStreamExt;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteProtocol};
 use netpol_enforcer::apply::Kernel;
 use netpol_enforcer::cni::{self, CniArgs, conflist, routes::PROTOCOL};
-use netpol_enforcer::compile::OwnNode;
 use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
 use netpol_lab::api::resources::{NAMESPACE, NODE};
 use netpol_lab::api::{Credentials, DeleteOptions, Part, Store, kubeconfig};
@@ -21,6 +20,7 @@ use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
+use crate::cluster::enforcer_arguments;
 use crate::health::{ask_port, eventually};
 use crate::node::{address_on, route, up, veth, within};
 use crate::scratch::{Namespace, in_scratch_namespace, make_read_only};
@@ -185,14 +185,8 @@ fn connects_a_node_once_it_can_be_policed() {
         });
         assert!(!written.exists(), "not before the enforcer is ready");
 
-        let enforcer = EnforcerArgs {
-            server,
-            node: "a".to_owned(),
-            health_port: ENFORCER,
-            dry_run: false,
-            filename: Vec::new(),
-            pod_to_own_node: OwnNode::Policed,
-        };
+        let enforcer = EnforcerArgs { server, node: "a".to_owned(), ..enforcer_arguments(file.clone()) };
+        assert_eq!(enforcer.health_port, ENFORCER);
         thread::spawn(|| netpol_enforcer::run(enforcer).expect("the enforcer"));
         eventually("the configuration", || written.exists());
         assert!(ask_port(ENFORCER, "/readyz").contains("200 OK"));

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use netpol_enforcer::compile::{OwnNode, Site};
+use netpol_enforcer::compile::Site;
 use netpol_enforcer::dry_run;
+
+use crate::manifests::site;
 
 const MANIFESTS: &str = "
 kind: List
@@ -25,8 +27,7 @@ metadata: {name: other}
 
 #[test]
 fn manifests_are_compiled_and_what_is_wrong_in_them_is_told() {
-    let site =
-        Site { node: "node-1".to_owned(), uplinks: BTreeSet::from(["lo".to_owned()]), own_node: OwnNode::Policed };
+    let site = Site { uplinks: BTreeSet::from(["lo".to_owned()]), ..site("node-1") };
     let file = std::env::temp_dir().join(format!("netpol-dry-run-{}.yaml", std::process::id()));
     fs::write(&file, MANIFESTS).expect("a file");
     let text = dry_run::ruleset(std::slice::from_ref(&file), &site).expect("a ruleset").to_string();

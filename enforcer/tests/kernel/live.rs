@@ -5,13 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
-use netpol_enforcer::compile::OwnNode;
-use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
 use netpol_lab::api::resources::{EVENT, NAMESPACE, NETWORK_POLICY, POD};
 use netpol_lab::api::{Credentials, DeleteOptions, Filter, Part, Store, kubeconfig};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
+use crate::cluster::enforcer_arguments;
 use crate::health::{ask_port, eventually};
 use crate::node;
 use crate::probes::tcp;
@@ -67,15 +66,7 @@ fn follows_the_api_server_and_outlives_it() {
         let credentials = Arc::new(Credentials::new(&[]).expect("credentials"));
         let file = std::env::temp_dir().join(format!("netpol-enforcer-live-{}.yaml", std::process::id()));
         fs::write(&file, kubeconfig(&credentials, &format!("https://{address}"), "live")).expect("a kubeconfig");
-        let api_server = ApiServerArgs { kubeconfig: Some(file.clone()), apiserver: None };
-        let arguments = EnforcerArgs {
-            server: api_server,
-            node: "node-1".to_owned(),
-            health_port: HEALTH,
-            dry_run: false,
-            filename: Vec::new(),
-            pod_to_own_node: OwnNode::Policed,
-        };
+        let arguments = enforcer_arguments(file.clone());
         thread::spawn(|| netpol_enforcer::run(arguments).expect("the enforcer"));
 
         eventually("it says what it waits for", || ask("/readyz").contains("503") && ask("/readyz").contains("pods"));
@@ -108,11 +99,22 @@ fn follows_the_api_server_and_outlives_it() {
 
         add_policy(&store, "isolate", isolate);
         eventually("isolated again", || !tcp(&client, &server, PORT));
+        let stale = |kind: &str| -> u64 {
+            let metrics = ask("/metrics");
+            let mut lines = metrics.lines();
+            let prefix = format!("netpol_watch_staleness_seconds{{kind=\"{kind}\"}} ");
+            let seconds = lines.find_map(|line| line.strip_prefix(prefix.as_str())).expect("a gauge of that kind");
+            seconds.parse().expect("whole seconds")
+        };
+        let kinds = ["namespaces", "networkpolicies", "pods"];
+        assert_eq!(kinds.map(stale), [0; 3], "every watch runs");
         drop(api);
+        eventually("it says for how long it has heard nothing", || kinds.iter().all(|kind| stale(kind) >= 1));
         assert!(!tcp(&client, &server, PORT), "the last state stands while the API server is away (P29)");
         store.delete(NETWORK_POLICY, "default", "isolate", &DeleteOptions::default()).expect("deleted");
         let _api = ApiServer::start(&store, TcpListener::bind(address).expect("the port again"), &credentials);
         eventually("what changed meanwhile is found", || tcp(&client, &server, PORT));
+        assert_eq!(stale("networkpolicies"), 0, "it has heard again");
         assert!(ask("/readyz").contains("200 OK"));
 
         // As the plugin `bridge` does: the pods' network on one link of the node.

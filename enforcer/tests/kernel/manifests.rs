@@ -54,5 +54,5 @@ pub(crate) fn comparable(ruleset: &Ruleset) -> Comparable {
 /// A node with one uplink.
 pub(crate) fn site(node: &str) -> Site {
     let uplinks = ["eth0", "lo"].map(str::to_owned).into();
-    Site { node: node.to_owned(), uplinks, own_node: OwnNode::Policed }
+    Site { node: node.to_owned(), uplinks, own_node: OwnNode::Policed, node_local_dns: Default::default() }
 }

@@ -190,7 +190,7 @@ pub(crate) async fn up(links: &Handle, name: &str) -> u32 {
 
 /// Waits until a link carries packets, at most ten seconds: the kernel gets to that some time after both ends are up, and drops
 /// them until then.
-async fn carries(links: &Handle, name: &str) {
+pub(crate) async fn carries(links: &Handle, name: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let found = links.link().get().match_name(name.to_owned()).execute().try_next().await.expect("a link");

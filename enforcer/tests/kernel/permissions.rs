@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use netpol_enforcer::ApiServerArgs;
 use netpol_enforcer::cni::{self, CniArgs};
-use netpol_enforcer::compile::OwnNode;
-use netpol_enforcer::{ApiServerArgs, EnforcerArgs};
 use serde::Deserialize;
 
+use crate::cluster::enforcer_arguments;
 use crate::health::eventually;
 use crate::scratch::in_scratch_namespace;
 
@@ -149,14 +149,7 @@ fn of_the_enforcer() {
     in_scratch_namespace("permissions::of_the_enforcer", || {
         crate::node::node();
         asks_for_what_is_allowed("netpol-enforcer", |server| {
-            let arguments = EnforcerArgs {
-                server,
-                node: "a".to_owned(),
-                health_port: 9808,
-                dry_run: false,
-                filename: Vec::new(),
-                pod_to_own_node: OwnNode::Policed,
-            };
+            let arguments = enforcer_arguments(server.kubeconfig.expect("a kubeconfig"));
             thread::spawn(|| netpol_enforcer::run(arguments).expect("the enforcer"));
         });
     });

@@ -130,7 +130,7 @@ pub(crate) fn forged(from: &Place, claimed: IpAddr, to: &Place, port: u16) -> bo
     server.recv_from(&mut [0]).is_ok()
 }
 
-fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     !((sum & 0xffff) + (sum >> 16)) as u16
 }

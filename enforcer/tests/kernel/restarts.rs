@@ -63,6 +63,29 @@ fn a_killed_enforcer_leaves_the_rules_and_finds_them_again() {
     });
 }
 
+/// As the kubelet stops it, for an upgrade or for good.
+#[test]
+fn a_stopped_enforcer_leaves_the_rules_and_the_next_one_takes_over() {
+    in_scratch_namespace("restarts::a_stopped_enforcer_leaves_the_rules_and_the_next_one_takes_over", || {
+        let cluster = Cluster::new();
+        let mut enforcer = cluster.ready_enforcer();
+        let traffic = cluster.traffic();
+        let rules = || Connection::open().and_then(|mut kernel| kernel.ruleset(&Table::inet(TABLE))).expect("read");
+        for turn in 0..6 {
+            cluster.churn(turn);
+            cluster.settles("a change");
+            let before = rules();
+            assert!(enforcer.terminate(), "it ends well");
+            assert_eq!(before, rules(), "and leaves everything as it is");
+            traffic.more(50);
+            enforcer = cluster.ready_enforcer();
+            cluster.settles("the next start");
+            assert_eq!(cluster.status()["repairs"], 0);
+        }
+        traffic.stop();
+    });
+}
+
 /// A pod's network begins before anybody knows the pod: while others come and go, it reaches and is reached by nobody until the
 /// policies that isolate it are in force, and then still not by those that they leave out (P3, P29, P41).
 #[test]

@@ -8,7 +8,7 @@ use netpol_nft::{Chain, ChainType, Connection, Hook, Policy, Protocol, Rule, Rul
 
 use crate::manifests::{site, world};
 use crate::node::{self, Place};
-use crate::probes::{connect, listen};
+use crate::probes::{connect, listen, tcp};
 use crate::scratch::{Namespace, in_scratch_namespace};
 
 const PORT: u16 = 8888;
@@ -121,6 +121,16 @@ spec:
             [true, true, true, false],
             "the backend's address and port (P34), the node's too (P23)"
         );
+        // A pod's own address never leaves it (P15, N50); what a Service leads back to it meets its policies like any other's.
+        stand.enforce(
+            "
+kind: NetworkPolicy
+metadata: {namespace: default, name: closed}
+spec: {podSelector: {matchLabels: {app: server}}, policyTypes: [Ingress, Egress]}
+",
+        );
+        assert!(tcp(&stand.server, &stand.server, PORT), "by its own address");
+        assert_eq!(stand.cells(), [false, false, false, true], "by the Service");
         let node = Place { namespace: Namespace::current(), address: stand.node.address };
         let _listener = listen(&stand.server, PORT);
         stand.enforce(

@@ -1,9 +1,10 @@
 //! Chains that are in use: those of sets of policies, which dispatch refers to, and those of the policies in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_nft::Ruleset;
 
+use super::super::families::AddressFamily;
 use super::super::pods::Isolation;
 use super::super::policies::{self, PolicyChain};
 use super::sets::Sets;
@@ -17,6 +18,8 @@ pub(super) struct Chains {
     isolations: BTreeMap<Isolation, usize>,
     policies: BTreeMap<(ObjectKey, Direction), InUse>,
     unused: Vec<Isolation>,
+    /// In which families the node has a DNS cache.
+    caches: BTreeSet<AddressFamily>,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,11 @@ struct InUse {
 }
 
 impl Chains {
+    /// None, on a node that has a DNS cache in these families.
+    pub(super) fn new(caches: BTreeSet<AddressFamily>) -> Self {
+        Self { caches, ..Self::default() }
+    }
+
     /// One user more for the chain of these policies.
     pub(super) fn acquire(&mut self, isolation: &Isolation, world: &World, sets: &mut Sets, delta: &mut Delta) {
         if let Some(users) = self.isolations.get_mut(isolation) {
@@ -33,7 +41,7 @@ impl Chains {
             return;
         }
         self.isolations.insert(isolation.clone(), 1);
-        delta.add_chain(isolation.chain(), isolation.rules());
+        delta.add_chain(isolation.chain(), isolation.rules(&self.caches));
         for policy in isolation.policies.iter().filter_map(|key| world.policies.get(key)) {
             let direction = isolation.direction;
             let known = self.policies.entry((policy.key.clone(), direction)).or_insert_with(|| {
@@ -95,7 +103,7 @@ impl Chains {
     /// All of them.
     pub(super) fn write(&self, ruleset: &mut Ruleset) {
         for isolation in self.isolations.keys() {
-            ruleset.chain(isolation.chain(), isolation.rules());
+            ruleset.chain(isolation.chain(), isolation.rules(&self.caches));
         }
         for ((policy, direction), known) in &self.policies {
             ruleset.chain(policies::chain(policy, *direction), known.chain.rules.clone());

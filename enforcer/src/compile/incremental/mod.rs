@@ -10,11 +10,12 @@ mod sets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use netpol_nft::{Element, Ruleset};
+use netpol_nft::{Element, Ruleset, Value};
 
 use super::Site;
 use super::families::AddressFamily;
 use super::pods::{self, Isolation};
+use super::sets::SetKey;
 use super::skeleton::{dispatch_map, skeleton, uplink, uplinks_set};
 use crate::diff::Delta;
 use crate::uplinks::Uplinks;
@@ -38,6 +39,8 @@ pub struct Incremental {
 #[derive(Debug)]
 struct Local {
     pod: ObjectKey,
+    /// What the maps note of it.
+    note: String,
     isolation: [Option<Isolation>; 2],
 }
 
@@ -68,7 +71,7 @@ impl Incremental {
         let mut compiled = Self {
             addresses: Addresses::default(),
             local: BTreeMap::new(),
-            chains: Chains::default(),
+            chains: Chains::new(site.caches()),
             sets: Sets::default(),
             world,
             site,
@@ -92,6 +95,32 @@ impl Incremental {
     pub fn local_pods(&self) -> impl Iterator<Item = &Pod> {
         let keys: BTreeSet<&ObjectKey> = self.local.values().map(|local| &local.pod).collect();
         keys.into_iter().filter_map(|key| self.world.pods.get(key))
+    }
+
+    /// The addresses in a ruleset of before whose pods are gone, or have others' addresses by now: of this node's pods by what the
+    /// maps note of them, of others' only where nobody has the address any more.
+    pub fn left_behind(&self, held: &Ruleset) -> BTreeSet<IpAddr> {
+        let mut left = BTreeSet::new();
+        let dispatch = |name: &str| {
+            let mut maps = Direction::BOTH
+                .into_iter()
+                .flat_map(|of| AddressFamily::BOTH.map(|family| dispatch_map(of, family).name));
+            maps.any(|map| map == name)
+        };
+        for (name, (_, elements)) in &held.sets {
+            for element in elements.iter().filter(|_| dispatch(name) || SetKey::is_of_pods(name)) {
+                let address = match element.key.0[..] {
+                    [Value::Ipv4(address)] => IpAddr::from(address),
+                    [Value::Ipv6(address)] => IpAddr::from(address),
+                    _ => continue,
+                };
+                let now = self.addresses.owner(address, &self.world).map(pods::note);
+                if now.is_none() || dispatch(name) && now != element.comment {
+                    left.insert(address);
+                }
+            }
+        }
+        left
     }
 
     /// Takes changes in, together.
@@ -201,6 +230,7 @@ impl Incremental {
         let pod = self.addresses.owner(address, &self.world).filter(|pod| pod.node.as_ref() == Some(&self.site.node));
         let after = pod.map(|pod| Local {
             pod: pod.key.clone(),
+            note: pods::note(pod),
             isolation: Direction::BOTH.map(|direction| Isolation::of(pod, direction, &self.world)),
         });
         for isolation in after.iter().flat_map(|local| local.isolation.iter().flatten()) {
@@ -231,7 +261,7 @@ impl Local {
     fn elements(&self, address: IpAddr) -> [(netpol_nft::Set, Element); 2] {
         [0, 1].map(|index| {
             let map = dispatch_map(Direction::BOTH[index], AddressFamily::of(address));
-            (map, pods::dispatch(address, &self.pod, self.isolation[index].as_ref()))
+            (map, pods::dispatch(address, &self.note, self.isolation[index].as_ref()))
         })
     }
 }
