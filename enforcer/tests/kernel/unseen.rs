@@ -35,6 +35,8 @@ fn bridged(addresses: [Ipv4Addr; 2]) -> [Place; 2] {
                 node::carries(&links, "eth0").await;
             });
         });
+        // A port forwards once it is up.
+        node::within(async |links| node::carries(&links, &name).await);
         Place { namespace, address: address.into() }
     });
     node::within(async |links| node::carries(&links, "cni0").await);
