@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use netlink_packet_route::address::AddressHeaderFlags;
+use netlink_packet_route::address::{AddressHeaderFlags, AddressScope};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, State};
 use netlink_packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -188,22 +188,27 @@ pub(crate) async fn up(links: &Handle, name: &str) -> u32 {
     index
 }
 
-/// Waits until a link carries packets, at most ten seconds: the kernel gets to that some time after both ends are up, and drops
-/// them until then.
+/// Waits until a link carries packets and has the address that neighbours are asked from, at most ten seconds: the kernel gets to
+/// both some time after both ends are up, and drops what is sent until then.
 pub(crate) async fn carries(links: &Handle, name: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let found = links.link().get().match_name(name.to_owned()).execute().try_next().await.expect("a link");
-        let attributes = found.expect("a link of that name").attributes;
+        let link = found.expect("a link of that name");
         let idle = |attribute: &LinkAttribute| match attribute {
             LinkAttribute::OperState(state) => *state != State::Up,
             LinkAttribute::Qdisc(qdisc) => qdisc == "noop",
             _ => false,
         };
-        if !attributes.iter().any(idle) {
+        let own = links.address().get().set_link_index_filter(link.header.index).execute();
+        let own: Vec<_> = own.try_collect().await.expect("addresses");
+        let counts = own.iter().any(|address| {
+            address.header.scope == AddressScope::Link && !address.header.flags.contains(AddressHeaderFlags::Tentative)
+        });
+        if counts && !link.attributes.iter().any(idle) {
             return;
         }
-        assert!(Instant::now() < deadline, "{name} carries nothing: {attributes:?}");
+        assert!(Instant::now() < deadline, "{name} carries nothing: {:?} {own:?}", link.attributes);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
