@@ -7,9 +7,11 @@ mod support;
 
 mod parity {
     mod agent;
+    mod api;
     pub(crate) mod cluster;
     mod endpoint_slices;
     mod host_network;
+    mod kubelet;
     mod node_ports;
     mod pods;
     mod services;

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::accounts;
 use crate::api::resources::{NAMESPACE, POD};
 use crate::api::{Credentials, Filter, Listener, Misbehaviour, Status, Store, kubeconfig, serve_misbehaving};
 use crate::cli::{Enforcer, IpFamily, LabOptions};
@@ -94,6 +95,7 @@ pub(crate) async fn run(
 
     let recorder = Recorder::start(store.clone(), "default-scheduler");
     parts.spawn(part("scheduler", scheduler::run(store.clone(), recorder.clone())));
+    parts.spawn(part("service account controller", accounts::keep(store.clone())));
     parts.spawn(part("endpointslice controller", services::keep_slices(store.clone())));
     parts.spawn(part("proxy", services::keep_translating(store.clone(), proxied)));
     for node in &nodes {
@@ -107,7 +109,7 @@ pub(crate) async fn run(
             run: run.clone(),
             bin: rundir.bin(),
             files: rundir.private().join("pods"),
-            account: ServiceAccount { ca: credentials.ca_pem.clone(), token: credentials.token.clone() },
+            account: ServiceAccount { ca: credentials.ca_pem.clone(), accounts: credentials.accounts.clone() },
             recorder: recorder.of("kubelet", &node.name),
         };
         parts.spawn(part("kubelet", Arc::new(kubelet).run()));
@@ -121,11 +123,19 @@ pub(crate) async fn run(
     parts.spawn(part("enforcer controller", enforcers.keep(store.clone())));
 
     let all_ready = async {
-        for node in &nodes {
-            // The sender is in `nodes`.
-            let _ = node.ready.subscribe().wait_for(|ready| *ready).await;
-        }
-        tokio::time::sleep(settling).await;
+        let settled = nodes.iter().map(|node| async {
+            let mut ready = node.ready.subscribe();
+            loop {
+                // The sender is in `nodes`.
+                let _ = ready.wait_for(|ready| *ready).await;
+                // An enforcer that ends in the meantime has to run as long again.
+                let unready = ready.wait_for(|ready| !*ready);
+                if node.is_outside() || tokio::time::timeout(settling, unready).await.is_err() {
+                    break;
+                }
+            }
+        });
+        futures::future::join_all(settled).await;
     };
     tokio::select! {
         () = all_ready => {}

@@ -5,6 +5,7 @@
 //!       └───────────── lifeline: a pipe whose end ends the init, and with it everything ─────────────┘
 //! ```
 
+mod accounts;
 pub mod api;
 mod cli;
 mod cluster;
@@ -20,6 +21,7 @@ mod nodes;
 mod placement;
 mod preflight;
 mod processes;
+mod program;
 mod report;
 mod rundir;
 mod scheduler;

@@ -10,8 +10,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::Arc;
 
 use rustix::process::Pid;
@@ -144,43 +142,32 @@ pub(crate) struct Confinement {
     pub(crate) no_new_privileges: bool,
 }
 
-/// Lets `command` start in `netns`, confined, as the leader of a session of its own, with `terminal` (if any) as its
-/// controlling terminal and every signal at its default.
-pub(crate) fn enter_before_exec(
-    command: &mut Command,
+/// Runs `work` on a thread of its own inside `netns`, confined: what it starts is so, too.
+pub(crate) fn confined<T: Send>(
     netns: &NetNs,
-    confinement: Confinement,
-    terminal: Option<OwnedFd>,
-) {
-    let netns = netns.clone();
-    // SAFETY: the hook makes system calls only; it allocates nothing and takes no lock, as the code between fork and
-    // exec of a process with threads must. The descriptors are owned by the closure and therefore open.
-    unsafe {
-        command.pre_exec(move || {
-            rustix::thread::move_into_link_name_space(netns.file.as_fd(), Some(LinkNameSpaceType::Network))?;
-            if let Some(root) = &confinement.root {
-                rustix::thread::move_into_link_name_space(root.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
-                rustix::process::chroot(root.path.as_c_str())?;
+    confinement: &Confinement,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    on_own_thread(|| {
+        // Root and working directory belong to the process unless a thread takes its own.
+        unshare(UnshareFlags::FS)?;
+        rustix::thread::move_into_link_name_space(netns.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        if let Some(root) = &confinement.root {
+            rustix::thread::move_into_link_name_space(root.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            rustix::process::chroot(root.path.as_c_str())?;
+        }
+        let directory = if confinement.directory.is_empty() { c"/" } else { confinement.directory.as_c_str() };
+        rustix::process::chdir(directory)?;
+        for capability in confinement.drop_capabilities.iter() {
+            match rustix::thread::remove_capability_from_bounding_set(*capability) {
+                // Younger than the kernel: nobody has it.
+                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
             }
-            let directory = if confinement.directory.is_empty() { c"/" } else { confinement.directory.as_c_str() };
-            rustix::process::chdir(directory)?;
-            rustix::process::setsid()?;
-            if let Some(terminal) = &terminal {
-                rustix::process::ioctl_tiocsctty(terminal)?;
-            }
-            for capability in confinement.drop_capabilities.iter() {
-                match rustix::thread::remove_capability_from_bounding_set(*capability) {
-                    // Younger than the kernel: nobody has it.
-                    Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            if confinement.no_new_privileges {
-                rustix::thread::set_no_new_privs(true)?;
-            }
-            // The Rust runtime ignores SIGPIPE, and what is ignored stays ignored across exec.
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            Ok(())
-        });
-    }
+        }
+        if confinement.no_new_privileges {
+            rustix::thread::set_no_new_privs(true)?;
+        }
+        work()
+    })
 }

@@ -27,9 +27,6 @@ pub(crate) fn supported(spec: &Value) -> Result<(), String> {
             return refuse("namespaceSelector of podAntiAffinity");
         }
     }
-    if spec["schedulerName"].as_str().is_some_and(|name| name != "default-scheduler") {
-        return refuse("schedulerName other than default-scheduler");
-    }
     Ok(())
 }
 
@@ -99,6 +96,15 @@ fn expression_matches(expression: &Value, value: Option<&str>) -> bool {
     }
 }
 
+/// Whether a pod does not bear certain others on its node: required anti-affinity.
+pub(crate) fn repels_others(pod: &Value) -> bool {
+    list(anti_affinity(pod)).next().is_some()
+}
+
+fn anti_affinity(pod: &Value) -> &Value {
+    &pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+}
+
 /// Whether a pod on the node repels this one, or the other way round.
 fn repelled(pod: &Value, node: &Value, pods: &[Arc<Object>]) -> bool {
     let here = |topology: &str, other: &Value| {
@@ -106,9 +112,8 @@ fn repelled(pod: &Value, node: &Value, pods: &[Arc<Object>]) -> bool {
         topology == "kubernetes.io/hostname" && other["spec"]["nodeName"] == node["metadata"]["name"]
     };
     let repels = |this: &Value, other: &Value| {
-        let terms = &this["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
         let own = &this["metadata"]["namespace"];
-        list(terms).any(|term| {
+        list(anti_affinity(this)).any(|term| {
             let mut namespaces = list(&term["namespaces"]).peekable();
             let namespace = &other["metadata"]["namespace"];
             let seen = if namespaces.peek().is_none() { namespace == own } else { namespaces.any(|n| n == namespace) };

@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 use tokio::sync::watch;
 
-use crate::namespaces::{Confinement, NetNs, enter_before_exec};
+use crate::namespaces::{Confinement, NetNs, confined};
+use crate::program::Program;
 
 /// The table of processes that this init has started and that still run.
 #[derive(Debug, Clone)]
@@ -53,22 +52,17 @@ impl Processes {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts `command` in `netns`. It blocks for about a millisecond.
-    pub(crate) fn spawn(
-        &self,
-        (mut command, confinement): (Command, Confinement),
-        netns: &NetNs,
-        terminal: Option<OwnedFd>,
-    ) -> io::Result<Process> {
-        enter_before_exec(&mut command, netns, confinement, terminal);
-        // The lock keeps the reaper from meeting the process before the table knows it.
-        let mut running = self.lock();
-        let child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        let (sender, exit) = watch::channel(None);
-        running.insert(pid, sender);
-        self.0.started.notify_one();
-        Ok(Process { pid, exit, table: self.clone() })
+    /// Starts a program in `netns`, confined. It blocks for about a millisecond.
+    pub(crate) fn spawn(&self, program: Program, confinement: &Confinement, netns: &NetNs) -> io::Result<Process> {
+        confined(netns, confinement, || {
+            // The lock keeps the reaper from meeting the process before the table knows it.
+            let mut running = self.lock();
+            let pid = program.start()?;
+            let (sender, exit) = watch::channel(None);
+            running.insert(pid, sender);
+            self.0.started.notify_one();
+            Ok(Process { pid, exit, table: self.clone() })
+        })
     }
 
     fn reap(&self) -> ! {

@@ -1,43 +1,45 @@
 //! The scheduler: pods without a node go to the Ready nodes in turn, those that their nodeSelector allows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::api::resources::{NODE, POD};
-use crate::api::selectors::FieldSelector;
-use crate::api::{Filter, From, Object, Part, Status, Store};
+use crate::api::{Filter, From, Object, Part, Status, Store, WatchEvent};
 use crate::events::{About, Recorder};
 use crate::kubelet::condition;
 use crate::nodes::is_ready;
+use crate::placement::repels_others;
 
 /// Binds pods until a watch fails.
 ///
 /// # Errors
 /// If the scheduler falls too far behind the changes.
 pub(crate) async fn run(store: Store, recorder: Recorder) -> Result<(), Status> {
-    let unbound = Filter { fields: FieldSelector::parse(POD, "spec.nodeName=")?, ..Filter::default() };
-    let mut pods = store.watch(POD, unbound.clone(), From::Now)?;
+    let mut pods = store.watch(POD, Filter::default(), From::Now)?;
     let mut nodes = store.watch(NODE, Filter::default(), From::Now)?;
-    let mut scheduler = Scheduler { store, recorder, last: String::new(), refused: HashSet::new() };
+    let mut scheduler = Scheduler {
+        store,
+        recorder,
+        last: String::new(),
+        refused: HashSet::new(),
+        waiting: HashMap::new(),
+        repelling: HashMap::new(),
+    };
     loop {
-        tokio::select! {
-            event = pods.next() => drop(event?),
-            event = nodes.next() => drop(event?),
+        let mut worth_a_try = tokio::select! {
+            event = pods.next() => scheduler.learn(&event?),
+            event = nodes.next() => event.map(|_| true)?,
+        };
+        while let Some(event) = pods.try_next()? {
+            worth_a_try |= scheduler.learn(&event);
         }
-        while pods.try_next()?.is_some() {}
-        while nodes.try_next()?.is_some() {}
-        let mut waiting = scheduler.store.list(POD, &unbound).items;
-        scheduler.refused.retain(|uid| waiting.iter().any(|pod| pod.uid() == uid));
-        if waiting.is_empty() {
-            continue;
+        while nodes.try_next()?.is_some() {
+            worth_a_try = true;
         }
-        // In the order of their creation, so that the same steps give the same places.
-        waiting.sort_by_key(|pod| pod.resource_version());
-        let nodes = scheduler.store.list(NODE, &Filter::default()).items;
-        for pod in waiting {
-            scheduler.place(&pod, &nodes);
+        if worth_a_try {
+            scheduler.place_all();
         }
     }
 }
@@ -47,17 +49,58 @@ struct Scheduler {
     recorder: Recorder,
     /// The node that had the last pod: the one after it is next.
     last: String,
-    /// Pods that were told why no node takes them.
+    /// Pods that were told why no node takes them, by uid, as all here.
     refused: HashSet<String>,
+    /// Pods without a node.
+    waiting: HashMap<String, Arc<Object>>,
+    /// Pods that do not bear others beside them. Most clusters have none, so that a pod is placed without a look at the others.
+    repelling: HashMap<String, Arc<Object>>,
 }
 
 impl Scheduler {
+    /// Takes in a change of a pod; whether some pod may have a place by it.
+    fn learn(&mut self, event: &WatchEvent) -> bool {
+        let pod = event.object();
+        let gone = matches!(event, WatchEvent::Deleted(_));
+        let repels = repels_others(pod.value());
+        if gone || !repels {
+            self.repelling.remove(pod.uid());
+        } else {
+            self.repelling.insert(pod.uid().to_owned(), pod.clone());
+        }
+        let bound = pod.value()["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+        // Somebody else is to bind it.
+        let foreign = pod.value()["spec"]["schedulerName"].as_str().is_some_and(|name| name != "default-scheduler");
+        if gone || bound || foreign {
+            self.waiting.remove(pod.uid());
+            self.refused.remove(pod.uid());
+            let over = matches!(pod.value()["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+            return !self.waiting.is_empty() && (gone || over);
+        }
+        self.waiting.insert(pod.uid().to_owned(), pod.clone());
+        true
+    }
+
+    fn place_all(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        // In the order of their creation, so that the same steps give the same places.
+        let mut waiting: Vec<Arc<Object>> = self.waiting.values().cloned().collect();
+        waiting.sort_by_key(|pod| pod.resource_version());
+        let nodes = self.store.list(NODE, &Filter::default()).items;
+        for pod in waiting {
+            self.place(&pod, &nodes);
+        }
+    }
+
     fn place(&mut self, pod: &Object, nodes: &[Arc<Object>]) {
         let gates = &pod.value()["spec"]["schedulingGates"];
         let chosen = match gates[0]["name"].as_str() {
             Some(_) => Err(("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates".to_owned())),
             None => self.choose(pod.value(), nodes).map_err(|why| ("Unschedulable", why)),
         };
+        let mut written = false;
         let result = self.store.modify(POD, pod.namespace(), pod.name(), Part::Everything, |next| {
             if next["metadata"]["uid"] == pod.uid() && next["spec"]["nodeName"].is_null() {
                 let why = chosen.as_ref().err().cloned();
@@ -67,6 +110,7 @@ impl Scheduler {
                 let mut conditions: Vec<Value> = others.filter(|c| c["type"] != "PodScheduled").cloned().collect();
                 conditions.push(serde_json::to_value(scheduled).unwrap_or_default());
                 next["status"]["conditions"] = conditions.into();
+                written = true;
                 if let Ok(node) = &chosen {
                     next["spec"]["nodeName"] = node.as_str().into();
                 }
@@ -81,7 +125,13 @@ impl Scheduler {
         };
         match (result, chosen) {
             (Err(status), _) => tracing::debug!(pod = pod.name(), message = status.message, "cannot place a pod"),
-            (Ok(_), Ok(node)) => {
+            // What was learnt of it is older than its place.
+            (Ok(_), _) if !written => drop(self.waiting.remove(pod.uid())),
+            (Ok(bound), Ok(node)) => {
+                self.waiting.remove(pod.uid());
+                if repels_others(bound.value()) {
+                    self.repelling.insert(pod.uid().to_owned(), bound);
+                }
                 let message = format!("Successfully assigned {}/{} to {node}", pod.namespace(), pod.name());
                 self.recorder.normal(&about, "Scheduled", message);
             }
@@ -101,12 +151,16 @@ impl Scheduler {
         crate::placement::supported(&pod["spec"])?;
         let mut fits = Vec::new();
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-        let neighbours = self.store.list(POD, &Filter::default());
+        // Whoever repels others may be repelled by any; the rest only by those that repel.
+        let neighbours: Vec<Arc<Object>> = match repels_others(pod) {
+            true => self.store.list(POD, &Filter::default()).items,
+            false => self.repelling.values().cloned().collect(),
+        };
         for node in nodes {
             let problem = if !is_ready(node.value()) {
                 Some("node(s) were not ready".to_owned())
             } else {
-                crate::placement::problem(pod, node.value(), &neighbours.items)
+                crate::placement::problem(pod, node.value(), &neighbours)
             };
             match problem {
                 None => fits.push(node.name()),

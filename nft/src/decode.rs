@@ -88,6 +88,7 @@ impl Decoder<'_> {
             "bitwise" => return self.mask(attributes),
             "cmp" => return self.compare(attributes),
             "lookup" => return self.lookup(attributes),
+            "dynset" => return self.update(attributes),
             "immediate" => match register(attributes, 1)? {
                 VERDICT_REGISTER => {
                     let ElementValue::Verdict(verdict) = read_verdict(attributes.get(2)?.get(data::VERDICT)?)? else {
@@ -215,6 +216,16 @@ impl Decoder<'_> {
             Some(VERDICT_REGISTER) => self.statements.push(Statement::Vmap { key, map: reference }),
             Some(register) => drop(self.registers.insert(register, Load::Mapped(key, reference))),
         }
+        Some(())
+    }
+
+    fn update(&mut self, attributes: AttributeReader<'_>) -> Option<()> {
+        // Only updates of the key alone are ours: others have an operation, data, expressions or flags.
+        let more = [5, 7].iter().any(|kind| attributes.get(*kind).is_some()) || attributes.u32(9).unwrap_or(0) != 0;
+        let ours = attributes.u32(3)? == 1 && !more;
+        let (set, timeout) = (attributes.text(1).filter(|_| ours)?, attributes.u64(6)?);
+        let fields = self.fields(register(attributes, 4)?, &self.sets.get(&set)?.0.key)?;
+        self.statements.push(Statement::Update { fields, set, timeout });
         Some(())
     }
 

@@ -84,6 +84,15 @@ impl ExpressionWriter<'_> {
                 self.compare(Comparison::AtMost, &to.encode()?);
             }
             Statement::Lookup { key, negated, set } => self.lookup(key, set, None, *negated),
+            Statement::Update { fields, set, timeout } => {
+                self.load_all(fields);
+                self.expression("dynset", |update| {
+                    update.text(1, set);
+                    update.u32(3, 1); // NFT_DYNSET_OP_UPDATE
+                    update.u32(4, FIRST_REGISTER);
+                    update.u64(6, *timeout);
+                });
+            }
             Statement::Vmap { key, map } => self.lookup(key, map, Some(VERDICT_REGISTER), false),
             Statement::FibSaddrIifMissing => {
                 self.expression("fib", |fib| {
@@ -169,6 +178,15 @@ impl ExpressionWriter<'_> {
         }
     }
 
+    /// The fields, one after another from the first register on.
+    fn load_all(&mut self, fields: &[Field]) {
+        let mut register = FIRST_REGISTER;
+        for field in fields {
+            self.load(*field, register);
+            register += registers(field.data_type().size());
+        }
+    }
+
     fn load_ct(&mut self, key: u32, direction: Option<u8>, register: u32) {
         self.expression("ct", |ct| {
             ct.u32(1, register);
@@ -188,13 +206,7 @@ impl ExpressionWriter<'_> {
 
     fn lookup(&mut self, key: &LookupKey, set: &SetRef, destination: Option<u32>, negated: bool) {
         match key {
-            LookupKey::Fields(fields) => {
-                let mut register = FIRST_REGISTER;
-                for field in fields {
-                    self.load(*field, register);
-                    register += registers(field.data_type().size());
-                }
-            }
+            LookupKey::Fields(fields) => self.load_all(fields),
             LookupKey::Numgen(numgen) => self.expression("numgen", |expression| {
                 expression.u32(1, FIRST_REGISTER);
                 expression.u32(2, numgen.modulus);

@@ -121,6 +121,10 @@ pub(crate) fn read_set(answer: AttributeReader<'_>) -> Option<Set> {
         key: read_concatenation(answer.u32(set::KEY_TYPE)?)?,
         maps_to,
         interval: flags & set::F_INTERVAL != 0,
+        filled_by_packets: answer
+            .get(set::DESC)
+            .filter(|_| flags & set::F_EVAL != 0)
+            .and_then(|description| description.u32(set::DESC_SIZE)),
         comment: answer.get(set::USERDATA).and_then(|data| read_comment(data.0, udata::SET_COMMENT)),
     })
 }

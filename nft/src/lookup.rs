@@ -148,6 +148,6 @@ impl LookupKey {
         // The kernel puts a number where it says %d.
         let name = if maps_to == MapsTo::Nothing { "__set%d" } else { "__map%d" };
         let interval = elements.iter().any(|element| element.end.is_some());
-        Set { name: name.to_owned(), key: self.types(), maps_to, interval, comment: None }
+        Set { maps_to, interval, ..Set::new(name, self.types()) }
     }
 }

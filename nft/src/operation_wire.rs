@@ -136,6 +136,7 @@ impl OperationWriter<'_> {
         let flags = flag(set.interval, uapi::set::F_INTERVAL)
             | flag(data.is_some(), uapi::set::F_MAP)
             | flag(ranges_of_fields, uapi::set::F_CONCAT)
+            | flag(set.filled_by_packets.is_some(), uapi::set::F_TIMEOUT | uapi::set::F_EVAL)
             | more_flags;
         // Unique in the batch; the kernel wants one, though we refer to named sets by their name.
         let id = self.batch.messages();
@@ -152,6 +153,9 @@ impl OperationWriter<'_> {
                 if let Some(size) = size {
                     message.u32(uapi::set::DATA_LEN, size as u32);
                 }
+            }
+            if let Some(most) = set.filled_by_packets {
+                message.nest(uapi::set::DESC, |description| description.u32(uapi::set::DESC_SIZE, most));
             }
             if ranges_of_fields {
                 message.nest(uapi::set::DESC, |description| {

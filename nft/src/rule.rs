@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -181,6 +182,12 @@ impl Rule {
         let element = |(number, verdict)| Element::new(Value::Integer(number)).verdict(verdict);
         let map = SetRef::Anonymous((numgen.offset..).zip(verdicts).map(element).collect());
         self.and(Statement::Vmap { key: LookupKey::Numgen(numgen), map })
+    }
+
+    /// Puts the fields, concatenated, into a set that packets fill, for this long from now.
+    pub fn update(self, set: impl Into<String>, fields: &[Field], timeout: Duration) -> Self {
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.and(Statement::Update { fields: fields.to_vec(), set: set.into(), timeout })
     }
 
     /// The host has no route back to the source by the interface of arrival: a forged source (P39).

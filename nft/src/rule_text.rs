@@ -84,6 +84,10 @@ impl Statement {
             Self::SetMark(mark) => write!(f, "meta mark set 0x{mark:08x}"),
             Self::SetCtMark(mark) => write!(f, "ct mark set 0x{mark:08x}"),
             Self::Notrack => f.write_str("notrack"),
+            Self::Update { fields, set, timeout } => {
+                let key = fields.iter().map(|field| name(*field)).collect::<Vec<_>>().join(" . ");
+                write!(f, "update @{set} {{ {key} timeout {} }}", duration(*timeout))
+            }
             Self::Vmap { key, map } => write!(f, "{} vmap {map}", key.text(name)),
             Self::Masquerade { flags } if flags.is_empty() => f.write_str("masquerade"),
             Self::Masquerade { flags } => write!(f, "masquerade {}", list(flags)),
@@ -108,6 +112,19 @@ impl Statement {
             Self::Verdict(verdict) => write!(f, "{verdict}"),
         }
     }
+}
+
+/// Milliseconds as nft prints them, such as `1h30m`.
+fn duration(milliseconds: u64) -> String {
+    let mut left = milliseconds;
+    let mut text = String::new();
+    for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        if left >= length {
+            text += &format!("{}{unit}", left / length);
+            left %= length;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 fn none_of(negated: bool) -> &'static str {

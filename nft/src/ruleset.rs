@@ -61,11 +61,8 @@ impl fmt::Display for Ruleset {
         for (set, elements) in self.sets.values() {
             writeln!(f, "{separator}\t{} {} {{", set.keyword(), set.name)?;
             writeln!(f, "\t\ttype {set}")?;
-            if set.interval {
-                writeln!(f, "\t\tflags interval")?;
-            }
-            if let Some(comment) = &set.comment {
-                writeln!(f, "\t\tcomment \"{comment}\"")?;
+            for property in set.properties() {
+                writeln!(f, "\t\t{property}")?;
             }
             if !elements.is_empty() {
                 let elements: Vec<String> = elements.iter().map(Element::to_string).collect();

@@ -15,6 +15,9 @@ pub struct Set {
     pub maps_to: MapsTo,
     /// Whether keys may be intervals. They must not overlap: see [`AddressRanges`](crate::AddressRanges) (P10).
     pub interval: bool,
+    /// How many elements at most packets may add, each for its time, by [`Rule::update`](crate::Rule::update). None: packets
+    /// add nothing.
+    pub filled_by_packets: Option<u32>,
     /// A note for people, at most 128 bytes.
     pub comment: Option<String>,
 }
@@ -33,7 +36,8 @@ pub enum MapsTo {
 impl Set {
     /// A set of keys.
     pub fn new(name: impl Into<String>, key: impl Into<Vec<DataType>>) -> Self {
-        Self { name: name.into(), key: key.into(), maps_to: MapsTo::Nothing, interval: false, comment: None }
+        let (name, key) = (name.into(), key.into());
+        Self { name, key, maps_to: MapsTo::Nothing, interval: false, filled_by_packets: None, comment: None }
     }
 
     /// A map from keys to verdicts.
@@ -52,10 +56,32 @@ impl Set {
         self
     }
 
+    /// `flags dynamic,timeout`: packets add elements, `most` of them, which are forgotten after their time.
+    pub fn filled_by_packets(mut self, most: u32) -> Self {
+        self.filled_by_packets = Some(most);
+        self
+    }
+
     /// Adds a note for people.
     pub fn comment(mut self, comment: impl Into<String>) -> Self {
         self.comment = Some(comment.into());
         self
+    }
+
+    /// What nft declares beside the type.
+    pub(crate) fn properties(&self) -> Vec<String> {
+        let size = self.filled_by_packets.map(|most| format!("size {most}"));
+        let flags: Vec<&str> = [
+            self.filled_by_packets.map(|_| "dynamic"),
+            Some("interval").filter(|_| self.interval),
+            self.filled_by_packets.map(|_| "timeout"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let flags = Some(flags).filter(|flags| !flags.is_empty()).map(|flags| format!("flags {}", flags.join(",")));
+        let comment = self.comment.as_ref().map(|comment| format!("comment \"{comment}\""));
+        [size, flags, comment].into_iter().flatten().collect()
     }
 
     /// `set` or `map`, as nft says.

@@ -55,6 +55,12 @@ pub(crate) enum Statement {
         key: LookupKey,
         map: SetRef,
     },
+    Update {
+        fields: Vec<Field>,
+        set: String,
+        /// Milliseconds.
+        timeout: u64,
+    },
     Masquerade {
         flags: BTreeSet<NatFlag>,
     },
@@ -86,6 +92,7 @@ impl Statement {
                 std::slice::from_ref(field)
             }
             Self::Lookup { key, .. } | Self::Vmap { key, .. } | Self::NatMap { key, .. } => key.fields(),
+            Self::Update { fields, .. } => fields,
             _ => &[],
         }
     }

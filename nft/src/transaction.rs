@@ -181,10 +181,8 @@ impl Transaction {
             Operation::DeleteChain(name) => format!("delete chain {table} {name}"),
             Operation::FlushChain(name) => format!("flush chain {table} {name}"),
             Operation::AddSet(set) => {
-                let flags = if set.interval { " flags interval;" } else { "" };
-                let comment =
-                    set.comment.as_ref().map(|comment| format!(" comment \"{comment}\";")).unwrap_or_default();
-                format!("add {} {table} {} {{ type {set};{flags}{comment} }}", set.keyword(), set.name)
+                let more: String = set.properties().iter().map(|property| format!(" {property};")).collect();
+                format!("add {} {table} {} {{ type {set};{more} }}", set.keyword(), set.name)
             }
             Operation::DeleteSet(name) => format!("delete set {table} {name}"),
             Operation::FlushSet(name) => format!("flush set {table} {name}"),

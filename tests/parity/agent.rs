@@ -19,6 +19,25 @@ impl World {
         self.probes(from, proto, to, port, 1).await.remove(0)
     }
 
+    /// One probe from a source port that only those who name this number use: each comes from the same tuple as the last.
+    pub(crate) async fn probe_again(
+        &self,
+        from: &str,
+        proto: Proto,
+        to: IpAddr,
+        port: u16,
+        number: u32,
+    ) -> ProbeResult {
+        // A token is a source port, and comes back to it after so many.
+        const PORTS: u32 = 20_000;
+        static ROUND: AtomicU32 = AtomicU32::new(1);
+        let n = Token(ROUND.fetch_add(1, Ordering::Relaxed) * PORTS + PORTS - 1 - number);
+        let probe = Probe { n, proto, to, port: Some(port), timeout_ms: TIMEOUT_MS };
+        let call = ToAgent::Call { id: n.0.into(), call: Call::Probe(vec![probe]) };
+        let asked = self.ask(from, &call, 1);
+        tokio::time::timeout(WITHIN, asked).await.unwrap_or_else(|_| panic!("the agent of {from} is silent")).remove(0)
+    }
+
     /// So many probes at once, each on a fresh tuple.
     pub(crate) async fn probes(&self, from: &str, proto: Proto, to: IpAddr, port: u16, count: u32) -> Vec<ProbeResult> {
         static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -29,11 +29,6 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 /// Never dropped, as statics are not; the lab ends with this process, whose end closes its stdin.
 static LAB: OnceLock<Target> = OnceLock::new();
 
-/// Whether the cluster is this test's own lab.
-pub(crate) fn is_own_lab() -> bool {
-    std::env::var_os("NETPOL_PARITY_KUBECONFIG").is_none()
-}
-
 fn kubeconfig() -> PathBuf {
     match std::env::var_os("NETPOL_PARITY_KUBECONFIG") {
         Some(path) => path.into(),
@@ -58,7 +53,10 @@ pub(crate) async fn in_world<F: Future<Output = ()>>(test: impl FnOnce(std::sync
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig()).unwrap(), &options);
-    let client = Client::try_from(config.await.unwrap()).unwrap();
+    let mut config = config.await.unwrap();
+    // Tests look at refusals, and do not wait for them to pass.
+    config.default_retry = false;
+    let client = Client::try_from(config).unwrap();
     let namespace = format!("parity-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let image = std::env::var("NETPOL_PARITY_IMAGE").unwrap_or_else(|_| "netpol".to_owned());
     let world = std::sync::Arc::new(World { client: client.clone(), namespace, image });
@@ -66,11 +64,9 @@ pub(crate) async fn in_world<F: Future<Output = ()>>(test: impl FnOnce(std::sync
     let object = json!({"metadata": {"name": world.namespace, "labels": {"netpol.dev/parity": "true"}}});
     namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
     // A real server refuses pods until it is there.
-    if !is_own_lab() {
-        let accounts = world.api::<ServiceAccount>();
-        let there = async || accounts.get_opt("default").await.unwrap();
-        world.eventually("the namespace has its service account", there).await;
-    }
+    let accounts = world.api::<ServiceAccount>();
+    let there = async || accounts.get_opt("default").await.unwrap();
+    world.eventually("the namespace has its service account", there).await;
     let ended = AssertUnwindSafe(test(world.clone())).catch_unwind().await;
     namespaces.delete(&world.namespace, &DeleteParams::default()).await.ok();
     if let Err(panic) = ended {

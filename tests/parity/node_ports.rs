@@ -92,6 +92,38 @@ async fn with_policy_local_the_clients_address_is_seen_and_other_nodes_are_silen
     .await;
 }
 
+/// Where every node has an endpoint, none may be sent to another's: one that refuses shows who was chosen.
+#[tokio::test]
+async fn with_policy_local_a_node_sends_to_no_endpoint_but_its_own() {
+    in_world(async |world| {
+        let nodes = world.nodes().await;
+        let names: Vec<&str> = nodes.keys().map(String::as_str).collect();
+        for (name, node, declared) in [("answers", names[0], 8080), ("refuses", names[1], 9)] {
+            let container = json!([{"ports": [{"name": "probe", "containerPort": declared}]}]);
+            let mut pod = world.agent(name, json!({"nodeName": node, "containers": container}));
+            pod["metadata"]["labels"]["app"] = "both".into();
+            world.ready(pod).await;
+        }
+        let ports = json!([{"port": 80, "targetPort": "probe"}]);
+        let spec = json!({"type": "NodePort", "externalTrafficPolicy": "Local", "ports": ports});
+        let service = world.service("both", "both", spec).await;
+        world.outside("client", &names[..2]).await;
+        for (name, wanted) in [(names[0], Got::Reply), (names[1], Got::Rst)] {
+            for ip in &nodes[name] {
+                let what = format!("{name} answers with {wanted:?}");
+                let answered = async || {
+                    let got = world.probe("client", Proto::Tcp, *ip, node_port(&service)).await.got;
+                    matches!(got, Got::Reply | Got::Rst).then_some(())
+                };
+                world.eventually(&what, answered).await;
+                let all = world.probes("client", Proto::Tcp, *ip, node_port(&service), 30).await;
+                assert!(all.iter().all(|result| result.got == wanted), "{what}: {all:?}");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_pod_reaches_a_node_port_of_its_own_node_and_of_others() {
     in_world(async |world| {

@@ -205,3 +205,87 @@ async fn the_api_server_has_a_service() {
     })
     .await;
 }
+
+/// Of two backends one answers and the other refuses, so that who was chosen shows.
+async fn one_answers_and_one_refuses(world: &World) {
+    for (name, declared) in [("answers", 8080), ("refuses", 9)] {
+        let container = json!([{"ports": [{"name": "probe", "containerPort": declared}]}]);
+        let mut pod = world.agent(name, json!({"containers": container}));
+        pod["metadata"]["labels"]["app"] = "both".into();
+        world.ready(pod).await;
+    }
+}
+
+#[tokio::test]
+async fn with_session_affinity_a_client_keeps_its_backend() {
+    in_world(async |world| {
+        one_answers_and_one_refuses(&world).await;
+        for client in ["one", "two", "three"] {
+            world.ready(world.agent(client, json!({}))).await;
+        }
+        let affinity = json!({
+            "ports": [{"port": 80, "targetPort": "probe"}],
+            "sessionAffinity": "ClientIP",
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 600}},
+        });
+        let service = world.service("both", "both", affinity).await;
+        for ip in cluster_ips(&service) {
+            for client in ["one", "two", "three"] {
+                // From the first answer on: before, the Service may have been new to the node.
+                let what = format!("{client} is answered at {ip}");
+                let first = world.eventually(&what, async || {
+                    let got = world.probe(client, Proto::Tcp, ip, 80).await.got;
+                    matches!(got, Got::Reply | Got::Rst).then_some(got)
+                });
+                let first = first.await;
+                let all = world.probes(client, Proto::Tcp, ip, 80, 30).await;
+                assert!(all.iter().all(|result| result.got == first), "{client} at {ip} first {first:?}: {all:?}");
+            }
+        }
+        // Without it everybody meets both.
+        let none = json!({"spec": {"sessionAffinity": "None", "sessionAffinityConfig": null}});
+        let patched = world.api::<Service>().patch("both", &PatchParams::default(), &Patch::Merge(none)).await.unwrap();
+        assert_eq!(patched.spec.unwrap().session_affinity_config, None);
+        for ip in cluster_ips(&service) {
+            world
+                .eventually("one client meets both backends", async || {
+                    let all = world.probes("one", Proto::Tcp, ip, 80, 30).await;
+                    let seen = |wanted: Got| all.iter().any(|result| result.got == wanted);
+                    (seen(Got::Reply) && seen(Got::Rst)).then_some(())
+                })
+                .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn datagrams_from_one_port_go_on_to_the_next_backend_when_theirs_has_gone() {
+    in_world(async |world| {
+        world.ready(world.agent("client", json!({}))).await;
+        world.ready(world.agent("first", json!({}))).await;
+        let mut second = world.agent("second", json!({}));
+        second["metadata"]["labels"]["app"] = "first".into();
+        let ports = json!([{"port": 80, "targetPort": 8080, "protocol": "UDP"}]);
+        let service = world.service("first", "first", json!({"ports": ports})).await;
+        for (number, ip) in (0..).zip(cluster_ips(&service)) {
+            let answered = async || {
+                let result = world.probe_again("client", Proto::Udp, ip, 80, number).await;
+                (result.got == Got::Reply).then_some(())
+            };
+            world.eventually(&format!("{ip} answers"), answered).await;
+        }
+        world.ready(second).await;
+        world.api::<Pod>().delete("first", &DeleteParams::default()).await.unwrap();
+        let gone = async || world.api::<Pod>().get_opt("first").await.unwrap().is_none().then_some(());
+        world.eventually("the first backend is gone", gone).await;
+        for (number, ip) in (0..).zip(cluster_ips(&service)) {
+            let answered = async || {
+                let result = world.probe_again("client", Proto::Udp, ip, 80, number).await;
+                (result.got == Got::Reply).then_some(())
+            };
+            world.eventually(&format!("{ip} answers the same port again"), answered).await;
+        }
+    })
+    .await;
+}

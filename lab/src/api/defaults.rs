@@ -152,6 +152,12 @@ fn service(service: &mut Value) {
     let Some(spec) = service.get_mut("spec").filter(|s| s.is_object()) else { return };
     set(spec, "type", json!("ClusterIP"));
     set(spec, "sessionAffinity", json!("None"));
+    if spec["sessionAffinity"] == "ClientIP" {
+        if !spec["sessionAffinityConfig"]["clientIP"].is_object() {
+            spec["sessionAffinityConfig"] = json!({ "clientIP": {} });
+        }
+        set(&mut spec["sessionAffinityConfig"]["clientIP"], "timeoutSeconds", json!(10_800));
+    }
     for port in items(spec, "ports") {
         set(port, "protocol", json!("TCP"));
         if let Some(number) = port.get("port").cloned() {

@@ -6,12 +6,35 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::media::{self, Form};
-use super::resources::{Kind, POD, served};
+use super::resources::{Kind, POD, SERVICE_ACCOUNT, served};
 use super::routes::json;
 use super::status::Status;
 
 /// The Kubernetes version whose API this server follows.
 const MINOR: &str = "36";
+
+/// A kind that is only asked with, and never stored.
+struct Review {
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    singular: &'static str,
+}
+
+const REVIEWS: [Review; 2] = [
+    Review {
+        group: "authentication.k8s.io",
+        kind: "SelfSubjectReview",
+        plural: "selfsubjectreviews",
+        singular: "selfsubjectreview",
+    },
+    Review {
+        group: "authorization.k8s.io",
+        kind: "SelfSubjectAccessReview",
+        plural: "selfsubjectaccessreviews",
+        singular: "selfsubjectaccessreview",
+    },
+];
 
 /// Answers a path of discovery, given as its segments; `None` if there is no such group.
 pub(crate) fn answer(segments: &[&str], headers: &HeaderMap) -> Option<Result<Response, Status>> {
@@ -52,7 +75,7 @@ fn version() -> Value {
 /// All groups but the core one, each of which has the version v1 only.
 fn groups() -> Vec<&'static str> {
     let mut groups: Vec<&str> = served().map(|kind| kind.group).filter(|group| !group.is_empty()).collect();
-    groups.push("authorization.k8s.io");
+    groups.extend(REVIEWS.iter().map(|review| review.group));
     groups.sort_unstable();
     groups.dedup();
     groups
@@ -72,15 +95,29 @@ fn verbs(kind: &'static Kind) -> Vec<&'static str> {
     verbs
 }
 
-/// Subresources: name, kind of what is exchanged (with its group and version), verbs.
-fn subresources(kind: &'static Kind) -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+/// A subresource.
+struct Subresource {
+    name: &'static str,
+    /// What is exchanged, and its group if that is another than the resource's.
+    kind: &'static str,
+    group: Option<&'static str>,
+    verbs: &'static [&'static str],
+}
+
+fn subresources(kind: &'static Kind) -> Vec<Subresource> {
+    let own = |name, kind, verbs| Subresource { name, kind, group: None, verbs };
     let mut list = Vec::new();
     if kind.has_status {
-        list.push(("status", kind.kind, vec!["get", "patch", "update"]));
+        list.push(own("status", kind.kind, &["get", "patch", "update"][..]));
     }
     if *kind == *POD {
-        list.push(("exec", "PodExecOptions", vec!["create", "get"]));
-        list.push(("log", "Pod", vec!["get"]));
+        list.push(own("binding", "Binding", &["create"]));
+        list.push(Subresource { group: Some("policy"), ..own("eviction", "Eviction", &["create"]) });
+        list.push(own("exec", "PodExecOptions", &["create", "get"]));
+        list.push(own("log", "Pod", &["get"]));
+    }
+    if *kind == *SERVICE_ACCOUNT {
+        list.push(Subresource { group: Some("authentication.k8s.io"), ..own("token", "TokenRequest", &["create"]) });
     }
     list
 }
@@ -99,17 +136,22 @@ fn resource_list(group: &str, version: &str) -> Value {
             resource["categories"] = json!(kind.categories);
         }
         resources.push(resource);
-        for (name, exchanged, verbs) in subresources(kind) {
-            let name = format!("{}/{name}", kind.plural);
-            resources.push(json!({
-                "name": name, "singularName": "", "namespaced": kind.namespaced, "kind": exchanged, "verbs": verbs,
-            }));
+        for sub in subresources(kind) {
+            let mut resource = json!({
+                "name": format!("{}/{}", kind.plural, sub.name), "singularName": "", "namespaced": kind.namespaced,
+                "kind": sub.kind, "verbs": sub.verbs,
+            });
+            if let Some(group) = sub.group {
+                resource["group"] = group.into();
+                resource["version"] = "v1".into();
+            }
+            resources.push(resource);
         }
     }
-    if group == "authorization.k8s.io" {
+    for review in REVIEWS.iter().filter(|review| review.group == group) {
         resources.push(json!({
-            "name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": false,
-            "kind": "SelfSubjectAccessReview", "verbs": ["create"],
+            "name": review.plural, "singularName": review.singular, "namespaced": false,
+            "kind": review.kind, "verbs": ["create"],
         }));
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
@@ -135,7 +177,10 @@ fn group_discovery(groups: &[&str]) -> Response {
 
 fn discovered(group: &str) -> Vec<Value> {
     let scope = |namespaced: bool| if namespaced { "Namespaced" } else { "Cluster" };
-    let response_kind = |kind: &str| json!({ "group": "", "version": "", "kind": kind });
+    let response_kind = |group: Option<&str>, kind: &str| {
+        let version = if group.is_some() { "v1" } else { "" };
+        json!({ "group": group.unwrap_or_default(), "version": version, "kind": kind })
+    };
     let mut resources: Vec<Value> = served()
         .filter(|kind| kind.group == group)
         .map(|kind| {
@@ -146,8 +191,9 @@ fn discovered(group: &str) -> Vec<Value> {
             });
             let subresources: Vec<Value> = subresources(kind)
                 .into_iter()
-                .map(|(name, exchanged, verbs)| {
-                    json!({ "subresource": name, "responseKind": response_kind(exchanged), "verbs": verbs })
+                .map(|sub| {
+                    let response = response_kind(sub.group, sub.kind);
+                    json!({ "subresource": sub.name, "responseKind": response, "verbs": sub.verbs })
                 })
                 .collect();
             if !subresources.is_empty() {
@@ -156,10 +202,10 @@ fn discovered(group: &str) -> Vec<Value> {
             resource
         })
         .collect();
-    if group == "authorization.k8s.io" {
+    for review in REVIEWS.iter().filter(|review| review.group == group) {
         resources.push(json!({
-            "resource": "selfsubjectaccessreviews", "singularResource": "selfsubjectaccessreview",
-            "scope": scope(false), "responseKind": response_kind("SelfSubjectAccessReview"), "verbs": ["create"],
+            "resource": review.plural, "singularResource": review.singular, "scope": scope(false),
+            "responseKind": response_kind(None, review.kind), "verbs": ["create"],
         }));
     }
     resources

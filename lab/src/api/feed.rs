@@ -27,6 +27,8 @@ use super::watch::{Filter, Watch, WatchEvent};
 const BOOKMARK_EVERY: Duration = Duration::from_secs(50);
 /// How long a watch lives whose client did not say.
 const WATCH_LIFE: Duration = Duration::from_secs(3600);
+/// After events have been sent, those that follow within this time travel together: what many changes cost is the sending.
+const TOGETHER: Duration = Duration::from_millis(2);
 /// Events that are there already travel together up to this many bytes.
 const BATCH: usize = 64 << 10;
 
@@ -43,6 +45,8 @@ struct Feed {
     taken: VecDeque<WatchEvent>,
     bookmarks: bool,
     next_bookmark: Instant,
+    /// New events are not looked for before.
+    next_look: Instant,
     deadline: Instant,
     disturbance: Option<Disturbance>,
     over: bool,
@@ -103,6 +107,7 @@ pub(crate) fn answer(
         taken: VecDeque::new(),
         bookmarks: parameters.flag("allowWatchBookmarks"),
         next_bookmark: Instant::now() + BOOKMARK_EVERY,
+        next_look: Instant::now(),
         deadline: Instant::now() + life,
         disturbance: misbehaviour.map(|misbehaviour| Disturbance::new(misbehaviour, kind.stored())),
         over: false,
@@ -133,6 +138,7 @@ impl Feed {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if !self.taken.is_empty() {
+                self.next_look = Instant::now() + TOGETHER;
                 return Some(self.write_taken());
             }
             if self.over {
@@ -183,11 +189,18 @@ impl Feed {
                 None => std::future::pending().await,
             }
         };
+        let (watch, look) = (&mut self.watch, self.next_look);
+        let event = async {
+            if watch.pending() == 0 {
+                tokio::time::sleep_until(look).await;
+            }
+            watch.next().await
+        };
         tokio::select! {
             biased;
             interruption = interrupted => Next::Interruption(interruption),
             // Events that are ready go before the clock.
-            event = self.watch.next() => Next::Event(event),
+            event = event => Next::Event(event),
             () = tokio::time::sleep_until(pause) => Next::Clock,
         }
     }

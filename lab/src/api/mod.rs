@@ -16,6 +16,7 @@ pub mod tls;
 pub mod watch;
 
 mod access;
+mod accounts;
 mod decode;
 mod defaults;
 mod deletion;
@@ -36,10 +37,12 @@ mod read;
 mod routes;
 mod services;
 mod strategy;
+mod subresources;
 mod table;
 mod validate;
 mod write;
 
+pub use accounts::Accounts;
 pub use kubeconfig::kubeconfig;
 pub(crate) use metadata::now;
 pub use misbehaviour::Misbehaviour;

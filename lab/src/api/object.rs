@@ -1,6 +1,5 @@
-//! A stored object: JSON that never changes, shared by everyone who reads it, serialised once.
-
-use std::sync::OnceLock;
+//! A stored object: JSON that never changes, shared by everyone who reads it, serialised once: when it is made, so that
+//! nobody who lists or watches waits for it.
 
 use axum::body::Bytes;
 use serde::de::DeserializeOwned;
@@ -11,14 +10,16 @@ use serde_json::Value;
 pub struct Object {
     value: Value,
     resource_version: u64,
-    json: OnceLock<Bytes>,
+    json: Bytes,
 }
 
 impl Object {
     /// Wraps a value and writes `metadata.resourceVersion` into it.
     pub(crate) fn new(mut value: Value, resource_version: u64) -> Self {
         value["metadata"]["resourceVersion"] = resource_version.to_string().into();
-        Self { value, resource_version, json: OnceLock::new() }
+        // A value always serialises: its keys are strings.
+        let json = serde_json::to_vec(&value).unwrap_or_default().into_boxed_slice().into();
+        Self { value, resource_version, json }
     }
 
     /// The object as JSON.
@@ -26,9 +27,9 @@ impl Object {
         &self.value
     }
 
-    /// The object as bytes of JSON; serialised at the first call only.
+    /// The object as bytes of JSON.
     pub fn json(&self) -> Bytes {
-        self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
+        self.json.clone()
     }
 
     /// The version that this is.

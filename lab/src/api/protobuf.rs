@@ -20,6 +20,11 @@ pub(crate) fn read(body: &[u8]) -> Result<Value, Status> {
     match (api_version.as_str(), kind.as_str()) {
         ("v1", "Namespace" | "ServiceAccount") => {}
         ("v1", "ConfigMap") => value["data"] = map(&object, 2).ok_or_else(malformed)?,
+        // 1 metadata, 2 deleteOptions.
+        ("policy/v1", "Eviction") => {
+            let options = fields(bytes(&object, 2)).ok_or_else(malformed)?;
+            value["deleteOptions"] = delete_options(json!({}), &options).ok_or_else(malformed)?;
+        }
         // DeleteOptions has no metadata: 1 gracePeriodSeconds, 2 preconditions (1 uid).
         (_, "DeleteOptions") => return delete_options(value, &object).ok_or_else(malformed),
         _ => {

@@ -1,10 +1,12 @@
 //! `get` and `list` over HTTP, in the form that the client takes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use futures::stream;
 use serde_json::{Value, json};
 
 use super::feed;
@@ -19,6 +21,9 @@ use super::routes::{Target, json_with};
 use super::status::Status;
 use super::store::Store;
 use super::table;
+
+/// Bytes of a list after which the next part begins.
+const PART: usize = 64 << 10;
 
 /// One object.
 pub(crate) fn get(
@@ -72,13 +77,16 @@ pub(crate) fn list_or_watch(
     }
     let page = question.answer(store, kind.stored(), &filter)?;
     let items = &page.items;
-    let bytes = match form {
-        Form::Object | Form::Discovery => list_bytes(kind, &page, items.iter().map(|object| forms::json(kind, object))),
+    let whole = match form {
+        Form::Object | Form::Discovery => {
+            let head = list_head(kind, &page);
+            return Ok(json_with(StatusCode::OK, list_body(head, page.items, move |object| forms::json(kind, object))));
+        }
         Form::Table => {
             let version = page.resource_version.to_string();
             let mut table = table::render(kind, items, &version, table::Content::of(parameters)?, true);
             table["metadata"] = page.metadata();
-            table.to_string().into()
+            table
         }
         Form::Metadata => {
             let items: Vec<Value> = items.iter().map(|object| forms::metadata_of(object.value())).collect();
@@ -87,30 +95,64 @@ pub(crate) fn list_or_watch(
                 "kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": page.metadata(),
                 "items": items,
             })
-            .to_string()
-            .into()
         }
     };
-    Ok(json_with(StatusCode::OK, bytes))
+    Ok(json_with(StatusCode::OK, whole.to_string()))
 }
 
-/// Puts a list together from objects that are serialised already.
-pub(crate) fn list_bytes(kind: &'static Kind, page: &Page, items: impl Iterator<Item = Bytes>) -> Bytes {
-    let head = format!(
-        r#"{{"kind":"{}List","apiVersion":"{}","metadata":{},"items":["#,
-        kind.kind,
-        kind.api_version(),
-        page.metadata()
-    );
-    let items: Vec<Bytes> = items.collect();
-    let mut bytes = Vec::with_capacity(head.len() + 2 + items.iter().map(|item| item.len() + 1).sum::<usize>());
-    bytes.extend_from_slice(head.as_bytes());
-    for (position, item) in items.iter().enumerate() {
-        if position > 0 {
-            bytes.push(b',');
+/// A list up to its first item.
+pub(crate) fn list_head(kind: &'static Kind, page: &Page) -> String {
+    let (list, version) = (kind.kind, kind.api_version());
+    format!(r#"{{"kind":"{list}List","apiVersion":"{version}","metadata":{},"items":["#, page.metadata())
+}
+
+/// Puts a list together from objects that are serialised already. A long one is sent part by part: the client decodes one while the next
+/// is made, and the whole never stands in memory.
+pub(crate) fn list_body<T: Send + 'static>(
+    head: String,
+    items: Vec<T>,
+    json: impl Fn(&T) -> Bytes + Send + 'static,
+) -> Body {
+    let mut items = items.into_iter().peekable();
+    let mut begun = Some(head.into_bytes());
+    let mut parts = std::iter::from_fn(move || {
+        let first = begun.is_some();
+        if !first && items.peek().is_none() {
+            return None;
         }
-        bytes.extend_from_slice(item);
+        let mut part = begun.take().unwrap_or_else(|| vec![b',']);
+        while let Some(item) = items.next() {
+            part.extend_from_slice(&json(&item));
+            match items.peek() {
+                None => part.extend_from_slice(b"]}"),
+                Some(_) if part.len() >= PART => break,
+                Some(_) => part.push(b','),
+            }
+        }
+        if first && part.ends_with(b"[") {
+            part.extend_from_slice(b"]}");
+        }
+        Some(Bytes::from(part))
+    })
+    .peekable();
+    match parts.next() {
+        Some(only) if parts.peek().is_none() => only.into(),
+        first => Body::from_stream(stream::iter(first.into_iter().chain(parts).map(Ok::<_, Infallible>))),
     }
-    bytes.extend_from_slice(b"]}");
-    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lists_of_every_length_are_whole() {
+        for count in [0, 1, 2, 1000, 20_000] {
+            let items: Vec<usize> = (0..count).collect();
+            let body = list_body(r#"{"items":["#.to_owned(), items.clone(), |item| item.to_string().into());
+            let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+            let list: Value = serde_json::from_slice(&bytes).expect("JSON");
+            assert_eq!(list["items"], json!(items));
+        }
+    }
 }

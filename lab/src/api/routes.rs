@@ -5,15 +5,17 @@ use std::time::Duration;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
+use super::accounts::Identity;
 use super::misbehaviour;
 use super::parameters::Parameters;
 use super::resources::{self, Kind, NAMESPACE, POD};
 use super::server::Server;
 use super::status::Status;
+use super::subresources::{self, Asked};
 use super::write::Write;
 use super::{access, discovery, exec, logs, openapi, read, write};
 
@@ -45,7 +47,7 @@ impl Target<'_> {
 ///
 /// # Errors
 /// Whatever is refused.
-pub(crate) async fn route(server: &Server, request: Request) -> Result<Response, Status> {
+pub(crate) async fn route(server: &Server, request: Request, who: &Identity) -> Result<Response, Status> {
     let (mut parts, body) = request.into_parts();
     let parameters = Parameters::of(&parts.uri)?;
     let path = parts.uri.path().to_owned();
@@ -67,9 +69,9 @@ pub(crate) async fn route(server: &Server, request: Request) -> Result<Response,
         }
         _ => {}
     }
-    if let ["apis", "authorization.k8s.io", "v1", rest @ ..] = segments.as_slice() {
+    if let ["apis", group @ ("authentication.k8s.io" | "authorization.k8s.io"), "v1", rest @ ..] = segments.as_slice() {
         let body = read_body(body).await?;
-        return access::review(rest, &parts.method, &parts.headers, &body);
+        return access::review((group, rest), &parts.method, &parts.headers, &body, who);
     }
     let target = target(&segments).ok_or_else(unknown)?;
     if let Some(misbehaviour) = &server.misbehaviour {
@@ -81,10 +83,13 @@ pub(crate) async fn route(server: &Server, request: Request) -> Result<Response,
             return exec::answer(server, &target, &parameters, &mut parts).await;
         }
         (Some(_), None | Some("status")) | (None, None) => {}
-        (_, Some(other)) => {
-            let message = format!("the subresource {other} of {} is not implemented in the lab", target.kind.plural);
-            return Err(Status::not_implemented(message));
+        (Some(name), Some(other)) => {
+            let body = read_body(body).await?;
+            let (method, headers) = (&parts.method, &parts.headers);
+            let asked = Asked { method, headers, parameters: &parameters, body: &body };
+            return subresources::answer(&server.store, &server.accounts, &target, (name, other), &asked);
         }
+        (None, Some(_)) => return Err(unknown()),
     }
     let body = read_body(body).await?;
     dispatch(server, &target, &parameters, &parts, &body)
@@ -162,12 +167,14 @@ fn target<'a>(segments: &[&'a str]) -> Option<Target<'a>> {
 
 /// 200 with JSON.
 pub(crate) fn json(value: &Value) -> Response {
-    json_with(StatusCode::OK, value.to_string().into())
+    json_with(StatusCode::OK, value.to_string())
 }
 
 /// A code with bytes of JSON.
-pub(crate) fn json_with(code: StatusCode, bytes: Bytes) -> Response {
-    (code, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+pub(crate) fn json_with(code: StatusCode, body: impl IntoResponse) -> Response {
+    let mut response = (code, body).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Adds a `Warning` header, which kubectl and client-go print.

@@ -17,6 +17,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustix::net::sockopt;
 use tokio::task::JoinSet;
 
+use super::accounts::{Accounts, Identity};
 use super::misbehaviour::{self, Misbehaviour};
 use super::routes;
 use super::runtime::Runtime;
@@ -37,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) misbehaviour: Option<Misbehaviour>,
+    pub(crate) accounts: Accounts,
     token: Arc<str>,
 }
 
@@ -80,8 +82,8 @@ pub async fn serve_misbehaving(
     credentials: &Credentials,
     misbehaviour: Option<Misbehaviour>,
 ) -> io::Result<Infallible> {
-    let token = format!("Bearer {}", credentials.token).into();
-    let server = Server { store, runtime, misbehaviour: misbehaviour.clone(), token };
+    let (accounts, token) = (credentials.accounts.clone(), credentials.token.as_str().into());
+    let server = Server { store, runtime, misbehaviour: misbehaviour.clone(), accounts, token };
     let router = Router::new().fallback(answer).with_state(server);
     let mut tasks = JoinSet::new();
     for listener in listeners.into_iter().map(Into::<Listener>::into) {
@@ -146,19 +148,33 @@ async fn connections(
 }
 
 async fn answer(State(server): State<Server>, request: Request) -> Response {
-    // A client certificate that is there has been verified: rustls refuses those that the authority did not sign.
-    let known = request.extensions().get::<Arc<TlsInfo>>().is_some_and(|tls| !tls.peer_certificates.is_empty())
-        || request.headers().get(AUTHORIZATION).is_some_and(|header| header.as_bytes() == server.token.as_bytes());
-    if !known && !is_public(request.uri().path()) {
-        return Status::unauthorized().into_response();
-    }
+    let who = match server.identify(&request) {
+        Some(who) => who,
+        // What it is told has nothing to do with who it is.
+        None if is_public(request.uri().path()) => Identity::Administrator,
+        None => return Status::unauthorized().into_response(),
+    };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match routes::route(&server, request).await {
+    match routes::route(&server, request, &who).await {
         Ok(response) => response,
         Err(status) => {
             tracing::debug!(%method, path, code = status.code, message = status.message, "refused");
             status.into_response()
         }
+    }
+}
+
+impl Server {
+    /// Who asks; `None` if nobody knows.
+    fn identify(&self, request: &Request) -> Option<Identity> {
+        let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+        let by_token = header.and_then(|header| header.strip_prefix("Bearer ")).and_then(|token| {
+            if token == &*self.token { Some(Identity::Administrator) } else { self.accounts.whose(token) }
+        });
+        // A client certificate that is there has been verified: rustls refuses those that the authority did not sign.
+        let tls = request.extensions().get::<Arc<TlsInfo>>();
+        let certified = tls.is_some_and(|tls| !tls.peer_certificates.is_empty());
+        by_token.or(certified.then_some(Identity::Administrator))
     }
 }
 

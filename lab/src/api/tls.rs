@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::accounts::Accounts;
 use super::metadata::new_uid;
 
 /// What server and clients of a lab prove themselves with.
@@ -25,6 +26,8 @@ pub struct Credentials {
     pub client_cert_pem: String,
     /// Key of the client certificate, PEM.
     pub client_key_pem: String,
+    /// The tokens of service accounts.
+    pub accounts: Accounts,
     pub(crate) server: Arc<ServerConfig>,
 }
 
@@ -76,6 +79,7 @@ impl Credentials {
             token: new_uid().map_err(|e| configuration(&e))?,
             client_cert_pem: client_cert.pem(),
             client_key_pem: client_key.serialize_pem(),
+            accounts: Accounts::default(),
             server: Arc::new(server),
         })
     }

@@ -63,8 +63,8 @@ impl Filter {
     pub fn matches(&self, object: &Object) -> bool {
         let value: &Value = object.value();
         self.namespace.as_ref().is_none_or(|namespace| object.namespace() == namespace)
-            && self.labels.matches(&value["metadata"]["labels"])
-            && self.fields.matches(value)
+            && (self.selects_everything()
+                || self.labels.matches(&value["metadata"]["labels"]) && self.fields.matches(value))
     }
 }
 

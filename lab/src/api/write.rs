@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -182,13 +183,18 @@ pub(crate) fn delete_collection(
         }
     }
     let page = Page::whole(list.resource_version, Vec::new());
-    Ok(json_with(StatusCode::OK, read::list_bytes(target.kind, &page, deleted.into_iter())))
+    Ok(json_with(StatusCode::OK, read::list_body(read::list_head(target.kind, &page), deleted, Bytes::clone)))
 }
 
 /// The options stand in the body or, some of them, in the query string. What happens to dependents is not an option
 /// here: the lab collects no garbage by ownerReferences.
 fn delete_options(parameters: &Parameters, headers: &HeaderMap, body: &[u8]) -> Result<DeleteOptions, Status> {
     let given = if body.is_empty() { Value::Null } else { media::read(headers, body)? };
+    options_of(&given, parameters)
+}
+
+/// The DeleteOptions that a body holds, completed from the query string.
+pub(crate) fn options_of(given: &Value, parameters: &Parameters) -> Result<DeleteOptions, Status> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let preconditions = &given["preconditions"];
     let in_body = given["dryRun"].as_array().is_some_and(|list| list.iter().any(|value| value == "All"));

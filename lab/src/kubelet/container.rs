@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -17,6 +16,7 @@ use super::logs::ContainerLog;
 use super::security::Security;
 use crate::namespaces::{Confinement, Root};
 use crate::processes::{Exit, Process};
+use crate::program::{Program, Streams};
 
 /// What a container is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,15 @@ pub(crate) struct Within {
     pub(crate) root: Option<Root>,
 }
 
+impl Within {
+    /// The same with one more variable.
+    pub(crate) fn with_variable(&self, name: &str, value: &str) -> Arc<Within> {
+        let mut variables = self.variables.clone();
+        variables.insert(name.to_owned(), value.to_owned());
+        Arc::new(Within { variables, root: self.root.clone() })
+    }
+}
+
 /// A container of a pod on this node.
 #[derive(Debug)]
 pub(crate) struct ContainerRun {
@@ -156,18 +165,17 @@ impl ContainerRun {
             .collect()
     }
 
-    /// A command in this container, and what confines it.
-    pub(crate) fn command(
+    /// A program in this container, and what confines it. It reads and writes nothing yet.
+    pub(crate) fn program(
         &self,
         line: &[String],
         within: &Within,
         surroundings: &Surroundings,
-    ) -> io::Result<(Command, Confinement)> {
-        let mut command = Command::new(surroundings.find(line.first().map(String::as_str).unwrap_or_default()));
-        command.args(line.get(1..).unwrap_or_default());
-        command.env_clear();
-        command.envs(&surroundings.variables);
-        command.envs(&within.variables);
+    ) -> io::Result<(Program, Confinement)> {
+        let path = surroundings.find(line.first().map(String::as_str).unwrap_or_default())?;
+        let mut variables = surroundings.variables.clone();
+        variables.extend(within.variables.clone());
+        let program = Program::new(&path, line, &variables)?;
         let directory = self.spec.working_dir.as_deref().unwrap_or("/");
         let confinement = Confinement {
             root: within.root.clone(),
@@ -175,20 +183,21 @@ impl ContainerRun {
             drop_capabilities: self.security.drop_capabilities.clone(),
             no_new_privileges: self.security.no_new_privileges,
         };
-        Ok((command, confinement))
+        Ok((program, confinement))
     }
 
-    /// A command for the container's own process, and the pipe that its output comes through.
-    pub(crate) fn main_command(
+    /// The same with the pipe that its output comes through.
+    pub(crate) fn program_with_output(
         &self,
+        line: &[String],
         within: &Within,
         surroundings: &Surroundings,
-    ) -> io::Result<(Command, Confinement, io::PipeReader)> {
-        let (mut command, confinement) = self.command(&self.command_line(within), within, surroundings)?;
+    ) -> io::Result<(Program, Confinement, io::PipeReader)> {
+        let (program, confinement) = self.program(line, within, surroundings)?;
         // One pipe for both streams keeps their lines in order.
         let (output, input) = io::pipe()?;
-        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-        Ok((command, confinement, output))
+        let program = program.with(Streams::Each([None, Some(input.try_clone()?.into()), Some(input.into())]));
+        Ok((program, confinement, output))
     }
 }
 
@@ -213,11 +222,15 @@ impl Surroundings {
         Surroundings { variables, path }
     }
 
-    /// Finds a program in the PATH of pods. One that is not there is left for exec to refuse by its name.
-    fn find(&self, program: &str) -> PathBuf {
+    /// Finds a program in the PATH of pods.
+    ///
+    /// # Errors
+    /// As exec would say that it is not there.
+    fn find(&self, program: &str) -> io::Result<PathBuf> {
         if program.contains('/') {
-            return program.into();
+            return Ok(program.into());
         }
-        self.path.iter().map(|dir| dir.join(program)).find(|file| file.is_file()).unwrap_or_else(|| program.into())
+        let found = self.path.iter().map(|dir| dir.join(program)).find(|file| file.is_file());
+        found.ok_or_else(|| rustix::io::Errno::NOENT.into())
     }
 }

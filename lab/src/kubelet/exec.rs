@@ -1,8 +1,6 @@
 //! `pods/exec` and `pods/log` for the pods that run here.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -16,6 +14,7 @@ use super::terminal::Terminal;
 use crate::api::Runtime;
 use crate::api::runtime::{ExecRequest, ExecSession, Log, LogRequest, RuntimeError, TerminalSize};
 use crate::processes::Process;
+use crate::program::Streams;
 
 impl Runtime for Registry {
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<ExecSession, RuntimeError>> {
@@ -76,20 +75,11 @@ fn start(pod: &Arc<RunningPod>, request: &ExecRequest) -> Result<ExecSession, Ru
     let run = container(pod, &request.container)?;
     let failed = |error: io::Error| RuntimeError::Start { command: request.command.clone(), detail: error.to_string() };
     let within = run.record().within.clone();
-    let (mut command, confinement) = run.command(&request.command, &within, &pod.surroundings).map_err(failed)?;
-    let mut session = Streams::default();
-    let mut terminal: Option<OwnedFd> = None;
-    if request.tty {
-        let (screen, program) = Terminal::open().map_err(failed)?;
-        command.env("TERM", "xterm");
-        command.stdin(program.try_clone().map_err(failed)?);
-        command.stdout(program.try_clone().map_err(failed)?);
-        command.stderr(program.try_clone().map_err(failed)?);
-        terminal = Some(program);
-        session.screen = Some(screen);
-    } else {
-        session.pipes(&mut command, request).map_err(failed)?;
-    }
+    let variables = if request.tty { within.with_variable("TERM", "xterm") } else { within };
+    let (program, confinement) = run.program(&request.command, &variables, &pod.surroundings).map_err(failed)?;
+    let mut session = Session::default();
+    let streams = if request.tty { session.terminal() } else { session.pipes(request) };
+    let program = program.with(streams.map_err(failed)?);
     // The lock makes sure that the pod's end, which kills what runs in it, comes before or after the start.
     let record = run.record();
     match &record.state {
@@ -110,7 +100,7 @@ fn start(pod: &Arc<RunningPod>, request: &ExecRequest) -> Result<ExecSession, Ru
             return Err(not_running(&request.namespace, &pod.name, &request.container, detail));
         }
     }
-    let process = pod.processes.spawn((command, confinement), &pod.netns, terminal).map_err(failed)?;
+    let process = pod.processes.spawn(program, &confinement, &pod.netns).map_err(failed)?;
     pod.sessions().insert(process.pid);
     drop(record);
     Ok(session.into_session(process, pod.clone(), request))
@@ -118,39 +108,39 @@ fn start(pod: &Arc<RunningPod>, request: &ExecRequest) -> Result<ExecSession, Ru
 
 /// Our ends of a process's streams.
 #[derive(Default)]
-struct Streams {
+struct Session {
     screen: Option<Terminal>,
     stdin: Option<pipe::Sender>,
     stdout: Option<pipe::Receiver>,
     stderr: Option<pipe::Receiver>,
 }
 
-impl Streams {
-    fn pipes(&mut self, command: &mut std::process::Command, request: &ExecRequest) -> io::Result<()> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+impl Session {
+    fn terminal(&mut self) -> io::Result<Streams> {
+        let (screen, program) = Terminal::open()?;
+        self.screen = Some(screen);
+        Ok(Streams::Terminal(program))
+    }
+
+    fn pipes(&mut self, request: &ExecRequest) -> io::Result<Streams> {
+        let mut theirs = [None, None, None];
         if request.stdin {
-            let (theirs, ours) = io::pipe()?;
-            command.stdin(theirs);
+            let (end, ours) = io::pipe()?;
+            theirs[0] = Some(end.into());
             self.stdin = Some(pipe::Sender::from_owned_fd(ours.into())?);
         }
-        let output = |wanted: bool| -> io::Result<_> {
-            if !wanted {
-                return Ok((None, Stdio::null()));
+        for (wanted, number, own) in [(request.stdout, 1, &mut self.stdout), (request.stderr, 2, &mut self.stderr)] {
+            if wanted {
+                let (ours, end) = io::pipe()?;
+                theirs[number] = Some(end.into());
+                *own = Some(pipe::Receiver::from_owned_fd(ours.into())?);
             }
-            let (ours, theirs) = io::pipe()?;
-            Ok((Some(pipe::Receiver::from_owned_fd(ours.into())?), theirs.into()))
-        };
-        let (ours, theirs) = output(request.stdout)?;
-        self.stdout = ours;
-        command.stdout(theirs);
-        let (ours, theirs) = output(request.stderr)?;
-        self.stderr = ours;
-        command.stderr(theirs);
-        Ok(())
+        }
+        Ok(Streams::Each(theirs))
     }
 
     fn into_session(self, process: Process, pod: Arc<RunningPod>, request: &ExecRequest) -> ExecSession {
-        let Streams { screen, stdin, stdout, stderr } = self;
+        let Session { screen, stdin, stdout, stderr } = self;
         let mut waiting = process.clone();
         let exit = Box::pin(async move { Ok(waiting.ended().await.code) });
         let kill_on_drop = Box::new(KillOnDrop { process, pod });

@@ -1,6 +1,5 @@
 //! Commands that the kubelet itself runs in a container: probes and hooks.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +69,13 @@ pub(super) async fn execute(
 fn start(pod: &RunningPod, container: usize, line: &[String]) -> std::io::Result<(Process, pipe::Receiver)> {
     let run = &pod.containers[container];
     let within = run.record().within.clone();
-    let (mut command, confinement) = run.command(line, &within, &pod.surroundings)?;
-    let (output, input) = std::io::pipe()?;
-    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    let (program, confinement, output) = run.program_with_output(line, &within, &pod.surroundings)?;
     let output = pipe::Receiver::from_owned_fd(output.into())?;
     let record = run.record();
     if record.gate == Gate::Shut {
         return Err(std::io::Error::other("the pod has ended"));
     }
-    let process = pod.processes.spawn((command, confinement), &pod.netns, None)?;
+    let process = pod.processes.spawn(program, &confinement, &pod.netns)?;
     pod.sessions().insert(process.pid);
     drop(record);
     Ok((process, output))

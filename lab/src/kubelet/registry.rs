@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::container::{ContainerRun, Role, Surroundings};
+use super::container::{ContainerRun, Role, State, Surroundings};
 use crate::events::{About, Recorder};
 use crate::namespaces::NetNs;
 use crate::net::node::NodeNet;
@@ -83,17 +83,19 @@ impl Registry {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
-    /// The last lines of what the first container of a pod has written, also before its last restart; the log of that
-    /// run is waited for, for a moment.
+    /// The last lines of what the first container of a pod has written, also before its last restart; the logs of
+    /// runs that have ended are waited for, for a moment.
     pub(crate) async fn last_lines(&self, namespace: &str, name: &str, count: usize) -> Vec<String> {
         let Some(pod) = self.get(namespace, name) else { return Vec::new() };
         let Some(run) = pod.containers.iter().find(|run| run.role == Role::Main) else { return Vec::new() };
-        let logs = {
+        let (logs, runs) = {
             let record = run.record();
-            [record.previous_log.clone(), record.log.clone()]
+            ([record.previous_log.clone(), record.log.clone()], matches!(record.state, State::Running { .. }))
         };
-        if let Some(previous) = &logs[0] {
-            let _ = tokio::time::timeout(LAST_WORDS, previous.closed()).await;
+        // The present run's log is the last one's until the next has started.
+        let ended = if runs { &logs[..1] } else { &logs[..] };
+        for log in ended.iter().flatten() {
+            let _ = tokio::time::timeout(LAST_WORDS, log.closed()).await;
         }
         let lines: Vec<_> = logs.into_iter().flatten().flat_map(|log| log.read().0).collect();
         let first = lines.len().saturating_sub(count);

@@ -1,12 +1,16 @@
 //! What every node's proxy has to know of Services: ports, and who answers there (pure).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use netpol_nft::Protocol;
 
 use super::slices::SERVICE_NAME;
+
+/// What the API server fills in for `sessionAffinityConfig.clientIP.timeoutSeconds`.
+const AFFINITY_SECONDS: u64 = 10_800;
 
 /// One port of a Service in one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(super) struct TranslatedPort {
     pub(super) internal_local: bool,
     /// `externalTrafficPolicy: Local`.
     pub(super) external_local: bool,
+    /// `sessionAffinity: ClientIP`: how long after its last connection a client comes back to the same backend.
+    pub(super) affinity: Option<Duration>,
     candidates: Vec<Candidate>,
 }
 
@@ -91,11 +97,19 @@ fn of(service: &Service, slices: &[EndpointSlice]) -> Vec<TranslatedPort> {
                 node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
                 internal_local: local(&spec.internal_traffic_policy),
                 external_local: local(&spec.external_traffic_policy),
+                affinity: affinity(spec),
                 candidates: family.flat_map(|slice| candidates(slice, port_name, kind)).collect(),
             });
         }
     }
     made
+}
+
+fn affinity(spec: &ServiceSpec) -> Option<Duration> {
+    let configured =
+        spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    let seconds = configured.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(AFFINITY_SECONDS);
+    (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| Duration::from_secs(seconds))
 }
 
 fn protocol(name: &str) -> Option<Protocol> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | to a Service's address, or a node port of this node | the destination becomes one of the backends |
 //! | … from outside the pods' network, by a node port with policy Cluster, or back to the sender itself | the source becomes the node's |
+//! | … with session affinity | the client is remembered with its backend, which it gets again |
 //! | … without a backend | refused; dropped where only other nodes have one and the policy is Local |
 //! | from a pod to what is no pod, leaving the node | the source becomes the node's, as with kindnet and `netpol cni` |
 
@@ -27,6 +28,9 @@ const MASQUERADE: u32 = 0x4000;
 /// Before the translation: kube-proxy's priority for refusals.
 const BEFORE: i32 = priority::DSTNAT - 10;
 const AFTER: i32 = priority::DSTNAT + 10;
+
+/// Clients that are remembered for one backend, at most.
+const CLIENTS: u32 = 65_535;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -69,13 +73,25 @@ fn add(ruleset: &mut Ruleset, maps: &mut Maps, family: Family, port: &Translated
     for backend in all.iter().chain(&here) {
         let (chain, rules) = answer(&name, port, backend);
         ruleset.chain(chain, rules);
+        if port.affinity.is_some() {
+            let set = Set::new(clients(&name, backend), [address_type(family)]).filled_by_packets(CLIENTS);
+            ruleset.set(set, []);
+        }
     }
     let one_of = |rule: Rule, backends: &[Backend]| {
         let chains = backends.iter().map(|backend| Verdict::goto(answering(&name, backend)));
-        match backends {
-            [one] => rule.goto(answering(&name, one)),
-            _ => rule.numgen_vmap(Numgen::random(u32::try_from(backends.len()).unwrap_or(u32::MAX)), chains),
-        }
+        let any = match backends {
+            [one] => rule.clone().goto(answering(&name, one)),
+            _ => {
+                let count = u32::try_from(backends.len()).unwrap_or(u32::MAX);
+                rule.clone().numgen_vmap(Numgen::random(count), chains)
+            }
+        };
+        // Before the choice: whoever was here comes back to the same one.
+        let again = backends.iter().filter(|_| port.affinity.is_some()).map(|backend| {
+            rule.clone().lookup(&[source_field(family)], clients(&name, backend)).goto(answering(&name, backend))
+        });
+        again.chain([any]).collect::<Vec<Rule>>()
     };
     // Dropped where others could answer, refused where nobody can.
     let unanswered = || if all.is_empty() { Verdict::goto("refuse") } else { Verdict::Drop };
@@ -91,8 +107,8 @@ fn add(ruleset: &mut Ruleset, maps: &mut Maps, family: Family, port: &Translated
     if inside.is_empty() {
         maps.unanswered.push(to(port.address, port.port).verdict(unanswered()));
     } else {
-        let rules = [source_not(pods).set_mark(MASQUERADE), one_of(Rule::new(), inside)];
-        ruleset.chain(Chain::regular(&service), rules);
+        let masquerade = source_not(pods).set_mark(MASQUERADE);
+        ruleset.chain(Chain::regular(&service), std::iter::once(masquerade).chain(one_of(Rule::new(), inside)));
         maps.services.push(to(port.address, port.port).verdict(Verdict::goto(&service)));
     }
 
@@ -103,10 +119,15 @@ fn add(ruleset: &mut Ruleset, maps: &mut Maps, family: Family, port: &Translated
     if !all.is_empty() && port.external_local {
         // Traffic of the cluster's own is not external.
         let own = source(address.into());
-        rules.extend([one_of(source(pods), &all), own.clone().set_mark(MASQUERADE), one_of(own, &all)]);
-        rules.extend((!here.is_empty()).then(|| one_of(Rule::new(), &here)));
+        rules.extend(one_of(source(pods), &all));
+        rules.push(own.clone().set_mark(MASQUERADE));
+        rules.extend(one_of(own, &all));
+        if !here.is_empty() {
+            rules.extend(one_of(Rule::new(), &here));
+        }
     } else if !all.is_empty() {
-        rules.extend([Rule::new().set_mark(MASQUERADE), one_of(Rule::new(), &all)]);
+        rules.push(Rule::new().set_mark(MASQUERADE));
+        rules.extend(one_of(Rule::new(), &all));
     }
     if !rules.is_empty() {
         ruleset.chain(Chain::regular(&external), rules);
@@ -123,8 +144,22 @@ fn answering(port: &str, backend: &Backend) -> String {
 
 fn answer(name: &str, port: &TranslatedPort, backend: &Backend) -> (Chain, Vec<Rule>) {
     let hairpin = source(backend.address.into()).set_mark(MASQUERADE);
+    let remember = port.affinity.map(|time| {
+        let client = source_field(Family::of(backend.address));
+        Rule::new().update(clients(name, backend), &[client], time)
+    });
     let translate = Rule::new().l4proto(port.protocol).dnat(backend.address, Some(backend.port));
-    (Chain::regular(answering(name, backend)), vec![hairpin, translate])
+    let rules = [Some(hairpin), remember, Some(translate)].into_iter().flatten().collect();
+    (Chain::regular(answering(name, backend)), rules)
+}
+
+/// The set of the clients that come back to this backend.
+fn clients(port: &str, backend: &Backend) -> String {
+    format!("clients/{port}/{}/{}", backend.address, backend.port)
+}
+
+fn source_field(family: Family) -> Field {
+    if family == Family::V4 { Field::IpSaddr } else { Field::Ip6Saddr }
 }
 
 /// The base chains, and what they do for every packet.

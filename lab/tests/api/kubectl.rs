@@ -216,3 +216,31 @@ async fn a_list_of_many_pages_is_whole() {
     let pods = kubectl.ok(&["get", "pods", "-A", "--no-headers"], "").await;
     assert_eq!(pods.lines().filter(|line| line.contains("Running")).count(), 1234);
 }
+
+#[tokio::test]
+#[cfg_attr(not(kubectl), ignore = "kubectl is not installed")]
+async fn explain_whoami_token_and_evict() {
+    let cluster = Cluster::start().await;
+    let kubectl = Kubectl::new(&cluster, "explain");
+    let explained = kubectl.ok(&["explain", "networkpolicy.spec"], "").await;
+    for word in ["podSelector", "policyTypes", "<[]NetworkPolicyIngressRule>", "NetworkPolicySpec", "FIELDS"] {
+        assert!(explained.contains(word), "{word}: {explained}");
+    }
+    let port = kubectl.ok(&["explain", "netpol.spec.ingress.ports.endPort"], "").await;
+    assert!(port.contains("FIELD: endPort <integer>") && port.contains("range of ports"), "{port}");
+    let tree = kubectl.ok(&["explain", "pod.spec.containers", "--recursive"], "").await;
+    assert!(tree.contains("readinessProbe") && tree.contains("terminationGracePeriodSeconds"), "{tree}");
+    assert!(kubectl.ok(&["explain", "clusterroles.rules"], "").await.contains("nonResourceURLs"));
+    let unknown = kubectl.run(&["explain", "networkpolicy.spec.colour"], "").await;
+    assert!(!unknown.status.success());
+
+    assert!(kubectl.ok(&["auth", "whoami"], "").await.contains("kubernetes-admin"));
+    kubectl.ok(&["create", "serviceaccount", "robot"], "").await;
+    let token = kubectl.ok(&["create", "token", "robot"], "").await;
+    let whoami = kubectl.ok(&["auth", "whoami", "--token", token.trim()], "").await;
+    assert!(whoami.contains("system:serviceaccount:default:robot"), "{whoami}");
+
+    cluster.run_pod("a");
+    let scaled = kubectl.run(&["scale", "pod/a", "--replicas=2"], "").await;
+    assert!(String::from_utf8_lossy(&scaled.stderr).contains("could not find the requested resource"), "{scaled:?}");
+}

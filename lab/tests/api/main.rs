@@ -9,4 +9,5 @@ mod lists;
 mod misbehaving;
 mod objects;
 mod raw_http;
+mod subresources;
 mod watching;

@@ -1,6 +1,7 @@
 //! A table that uses every verb, type and form there is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use netpol_nft::{
@@ -57,6 +58,8 @@ fn sets(ruleset: &mut Ruleset) {
         Set::new("ports", [DataType::InetProto, DataType::InetService]).interval(),
         [Element::new((Protocol::TCP, 80)).to((Protocol::TCP, 90)), Element::new((Protocol::UDP, 53)).comment("dns")],
     );
+    ruleset.set(Set::new("clients", [DataType::Ipv4Addr]).filled_by_packets(65_535), []);
+    ruleset.set(Set::new("clients6", [DataType::Ipv6Addr, DataType::InetService]).filled_by_packets(9), []);
     ruleset.set(Set::new("services", [DataType::InetService]), [Element::new(80), Element::new(443)]);
     ruleset.set(Set::new("protocols", [DataType::InetProto]), [Element::new(Protocol::SCTP)]);
     ruleset.set(Set::new("uplinks", [DataType::Ifname]), [Element::new("lo").comment("own")]);
@@ -188,6 +191,8 @@ fn refusals() -> Vec<Rule> {
 
 fn connections() -> Vec<Rule> {
     vec![
+        Rule::new().update("clients", &[Field::IpSaddr], Duration::from_secs(93_784)),
+        Rule::new().l4proto(Protocol::TCP).update("clients6", &[Field::Ip6Saddr, Field::Dport], Duration::from_secs(3)),
         Rule::new().ct_status(&[CtStatus::Dnat]).accept(),
         Rule::new().ct_status_not(&[CtStatus::Dnat]).return_(),
         Rule::new().ct_status(&[CtStatus::Snat, CtStatus::Dnat]).counter(),

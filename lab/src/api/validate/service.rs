@@ -26,12 +26,8 @@ pub(super) fn check(service: &Value) -> Vec<Cause> {
     causes.extend(one_of("internalTrafficPolicy", &POLICIES));
     causes.extend(one_of("externalTrafficPolicy", &POLICIES));
     causes.extend(one_of("ipFamilyPolicy", &["PreferDualStack", "RequireDualStack", "SingleStack"]));
-    if spec["sessionAffinity"] == "ClientIP" {
-        let detail = "the lab's proxy has no session affinity: use None, or a real cluster";
-        causes.push(Cause::forbidden("spec.sessionAffinity", detail));
-    } else {
-        causes.extend(one_of("sessionAffinity", &["ClientIP", "None"]));
-    }
+    causes.extend(one_of("sessionAffinity", &["ClientIP", "None"]));
+    causes.extend(affinity(spec));
     if spec["externalIPs"].as_array().is_some_and(|list| !list.is_empty()) {
         causes.push(Cause::forbidden("spec.externalIPs", "the lab's proxy does not know them: use a NodePort"));
     }
@@ -64,6 +60,26 @@ pub(super) fn check(service: &Value) -> Vec<Cause> {
         causes.extend(target_port(&path, &port["targetPort"]));
     }
     causes
+}
+
+/// A day at most.
+const LONGEST_AFFINITY: i64 = 86_400;
+
+fn affinity(spec: &Value) -> Option<Cause> {
+    let config = &spec["sessionAffinityConfig"];
+    match spec["sessionAffinity"].as_str() {
+        Some("ClientIP") => {
+            let seconds = &config["clientIP"]["timeoutSeconds"];
+            let good = seconds.as_i64().is_some_and(|seconds| (1..=LONGEST_AFFINITY).contains(&seconds));
+            let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+            (!good).then(|| Cause::invalid(field, seconds, "must be greater than 0 and less than 86400"))
+        }
+        Some("None") if !config.is_null() => {
+            let detail = "must not be set when session affinity is None";
+            Some(Cause::forbidden("spec.sessionAffinityConfig", detail))
+        }
+        _ => None,
+    }
 }
 
 fn is_port(number: &Value) -> bool {

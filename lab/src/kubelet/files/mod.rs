@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
+use crate::api::Accounts;
+
 pub(super) use root::{Mount, build};
 pub(super) use volume::{Source, unsupported};
 
@@ -16,11 +18,22 @@ pub(super) use volume::{Source, unsupported};
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// What programs in pods trust and show to the API server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServiceAccount {
     /// Certificate of the cluster's authority, PEM.
     pub(crate) ca: String,
-    pub(crate) token: String,
+    /// A token for each account.
+    pub(crate) accounts: Accounts,
+}
+
+impl ServiceAccount {
+    /// The token of a pod's account.
+    fn token_of(&self, pod: &Pod) -> Result<String, String> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let name = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+        let name = name.filter(|name| !name.is_empty()).unwrap_or("default");
+        self.accounts.token(namespace, name).map_err(|status| status.message)
+    }
 }
 
 /// The directory of one pod in the lab's private files; removed with it.

@@ -111,7 +111,7 @@ impl Source<'_> {
                 self.fields(directory, downward.items.iter().flatten(), mode)?;
             }
             if let Some(token) = &source.service_account_token {
-                write(directory, &token.path, self.account.token.as_bytes(), 0o600)?;
+                write(directory, &token.path, self.account.token_of(self.pod)?.as_bytes(), 0o600)?;
             }
         }
         Ok(())
@@ -121,8 +121,8 @@ impl Source<'_> {
     pub(super) fn service_account(&self, directory: &Path) -> Result<(), String> {
         fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
-        let ServiceAccount { ca, token } = self.account;
-        for (name, content) in [("ca.crt", ca.as_str()), ("token", token), ("namespace", namespace)] {
+        let token = self.account.token_of(self.pod)?;
+        for (name, content) in [("ca.crt", self.account.ca.as_str()), ("token", &token), ("namespace", namespace)] {
             write(directory, name, content.as_bytes(), MODE)?;
         }
         Ok(())

@@ -181,12 +181,13 @@ impl Worker {
             let (pod, run) = (&owner, &owner.containers[index]);
             let line = run.command_line(&within);
             let failed = |error: std::io::Error| format!("cannot start {line:?}: {error}");
-            let (command, confinement, output) = run.main_command(&within, &pod.surroundings).map_err(failed)?;
+            let made = run.program_with_output(&line, &within, &pod.surroundings);
+            let (program, confinement, output) = made.map_err(failed)?;
             let mut record = run.record();
             if record.gate != Gate::Open {
                 return Err("the pod is being deleted".to_owned());
             }
-            let process = pod.processes.spawn((command, confinement), &pod.netns, None).map_err(failed)?;
+            let process = pod.processes.spawn(program, &confinement, &pod.netns).map_err(failed)?;
             pod.sessions().insert(process.pid);
             let log = ContainerLog::new();
             record.previous_log = record.log.replace(log.clone());

@@ -6,6 +6,7 @@ mod publish;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ struct Worker {
     started: Timestamp,
     containers: Arc<[ContainerRun]>,
     stage: Mutex<Stage>,
+    /// Whether its init containers have done their work; a pod can finish without.
+    initialized: AtomicBool,
     /// Why the pod failed as a whole, as reason and message.
     failure: OnceLock<(&'static str, String)>,
     /// A container's record, or the stage, has changed.
@@ -100,6 +103,7 @@ impl Worker {
             started: Timestamp::now(),
             containers,
             stage: Mutex::new(Stage::Preparing),
+            initialized: AtomicBool::new(false),
             failure: OnceLock::new(),
             changed: Notify::new(),
             running: OnceLock::new(),
@@ -272,6 +276,7 @@ impl Worker {
                     Role::Main => {}
                 }
             }
+            self.initialized.store(true, Ordering::Relaxed);
             self.enter(Stage::Running);
             join_all(of(Role::Main).map(|index| self.keep(pod, index))).await;
         };

@@ -1,6 +1,7 @@
 //! Writing a pod's status.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::{Stage, Worker};
 use crate::api::Part;
@@ -41,7 +42,7 @@ impl Worker {
             pod_ips: self.addresses(),
             since: Some(self.started),
             sandbox: sandbox && stage != Stage::Finished,
-            initialized: stage >= Stage::Running,
+            initialized: self.initialized.load(Ordering::Relaxed),
             finished: stage == Stage::Finished,
             failure: self.failure.get().cloned(),
             gates: self.spec().readiness_gates.iter().flatten().map(|gate| gate.condition_type.clone()).collect(),
