@@ -197,7 +197,7 @@ async fn liveness_restarts_a_container_and_readiness_does_not() {
             pod.and_then(|pod| container(pod, "agent")).is_some_and(|container| container.restart_count >= 1)
         };
         world.until("live", "is restarted", restarted).await;
-        let ready = world.api::<Pod>().get("ready").await.unwrap();
+        let ready = world.until("ready", "runs", |pod: Option<&Pod>| phase(pod) == "Running").await;
         assert_eq!((phase(Some(&ready)), container(&ready, "agent").unwrap().restart_count), ("Running", 0));
         assert!(!is_ready(Some(&ready)));
     })
