@@ -75,6 +75,10 @@ pub struct RunArgs {
     /// Agrees beforehand to what is created in a cluster that netpol did not make.
     #[arg(long)]
     pub yes: bool,
+    /// Lets cases restart the policy engine of a cluster that netpol did not make: its pods are deleted. Such cases are skipped
+    /// otherwise, which is said.
+    #[arg(long)]
+    pub restart_engine: bool,
     /// What a kind cluster is to be like.
     #[command(flatten)]
     pub kind: KindArgs,

@@ -17,7 +17,7 @@ use crate::plan::{self, Case, Plan};
 use crate::progress::Progress;
 use crate::report::{API_VERSION, CaseReport, Report, Status, terminal};
 use crate::suite::{self, Source};
-use crate::target::{Child, Consent, Target, Up, consent, remove_leftovers};
+use crate::target::{Child, Consent, Target, Up, consent, is_ours, remove_leftovers};
 use crate::world::Pool;
 
 /// The image of the agent's pods where nothing names one: that of the lab.
@@ -56,7 +56,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     }
     if let (Target::Kubeconfig { file, context }, false) = (&args.target, args.yes) {
         let image = args.image.as_deref().unwrap_or(IMAGE);
-        if let Consent::Refused(why) = consent(file, context.as_deref(), image, args.lanes()).await {
+        if let Consent::Refused(why) = consent(file, context.as_deref(), image, &args).await {
             eprintln!("{why}");
             return Ok(Exit::BadInput);
         }
@@ -146,7 +146,8 @@ async fn judge(
 ) -> anyhow::Result<Report> {
     let client = connect(&up.kubeconfig, up.context.as_deref()).await?;
     let image = args.image.clone().or_else(|| up.image.clone()).unwrap_or_else(|| IMAGE.to_owned());
-    let cluster = Cluster::survey(client, image, id.to_owned()).await?;
+    let mut cluster = Cluster::survey(client, image, id.to_owned()).await?;
+    cluster.may_restart_engine = args.restart_engine || up.owned || is_ours(&cluster.client).await;
     let (news, heard) = mpsc::unbounded_channel();
     let mut context = Context::new(cluster.clone(), args.profile(), args.target_flags(), news);
     context.pace = args.pace.unwrap_or_default();

@@ -31,6 +31,8 @@ pub struct Cluster {
     pub outside: Option<ReadyNode>,
     /// The network plugin, if we know it.
     pub plugin: Option<Plugin>,
+    /// Whether steps may delete the policy engine's pods: not in a cluster that we did not make, unless that was asked for.
+    pub may_restart_engine: bool,
     /// The image of the agent's pods.
     pub image: String,
     /// The run's id: part of every namespace's name, and the value of the label `netpol.dev/run`.
@@ -45,7 +47,7 @@ impl Cluster {
         if known { Duration::ZERO } else { waits::SWEEP }
     }
 
-    /// Looks around in a cluster.
+    /// Looks around in a cluster. Nothing of its own may be restarted as yet.
     ///
     /// # Errors
     /// [`ClusterError`] when the nodes cannot be listed.
@@ -53,6 +55,15 @@ impl Cluster {
         let (nodes, outside, plugin) =
             futures::join!(ready_nodes(&client), outside_node(&client), find_plugin(&client));
         let (nodes, outside) = (nodes?, outside?);
-        Ok(Cluster { objects: Objects::new(client.clone()), client, nodes, outside, plugin, image, run })
+        Ok(Cluster {
+            objects: Objects::new(client.clone()),
+            client,
+            nodes,
+            outside,
+            plugin,
+            may_restart_engine: false,
+            image,
+            run,
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! What steps do to objects: apply, delete, patch; by kind, as a suite names them.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -10,6 +12,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::persist;
+use super::persist::may_pass;
 
 /// Why a step's action on an object failed.
 #[derive(Debug, Error)]
@@ -96,6 +99,17 @@ impl Objects {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         })
+    }
+
+    /// Whether the API server hands out a namespace, which it has to look up, within this time.
+    pub async fn answers(&self, namespace: &str, within: Duration) -> bool {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        match tokio::time::timeout(within, namespaces.get(namespace)).await {
+            Ok(Ok(_)) => true,
+            // A refusal is an answer.
+            Ok(Err(error)) => !may_pass(&error),
+            Err(_) => false,
+        }
     }
 
     /// Creates the object, or replaces the one of its name.
@@ -217,4 +231,34 @@ fn failed(verb: &'static str, kind: &str, name: &str, namespace: Option<&str>, c
 fn names_cause(status: &Status, field: &str, cause: &str) -> bool {
     let causes = status.details.iter().flat_map(|details| details.causes.iter());
     causes.into_iter().any(|found| found.reason == cause && found.field.ends_with(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_api_server_that_is_silent_or_busy_does_not_answer_and_one_that_refuses_does() {
+        for (status, answers) in
+            [(None, false), (Some("503 Service Unavailable"), false), (Some("403 Forbidden"), true)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+                if let Some(status) = status {
+                    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
+                    connection.write_all(answer.as_bytes()).await.unwrap();
+                }
+                std::future::pending::<()>().await;
+            });
+            let client = Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap();
+            assert_eq!(Objects::new(client).answers("x", Duration::from_secs(1)).await, answers, "{status:?}");
+            server.abort();
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
 use tokio::time::Instant;
 
 use crate::waits;
@@ -37,19 +38,23 @@ fn silent() -> kube::Error {
 }
 
 /// Whether the same request may succeed a moment later.
-fn may_pass(error: &kube::Error) -> bool {
+pub(super) fn may_pass(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504) || is_early(status),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
     }
 }
 
+/// Whether a pod came before its namespace's service account, which a busy controller makes late: the server itself waits for it
+/// about a second.
+fn is_early(status: &Status) -> bool {
+    status.code == 403 && status.message.contains("service account") && status.message.ends_with("not found")
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-
-    use kube::core::Status;
 
     use super::*;
 
@@ -72,6 +77,17 @@ mod tests {
         });
         assert!(refused.await.is_err());
         assert_eq!(asked.get(), 1);
+    }
+
+    #[test]
+    fn a_pod_that_comes_before_its_service_account_is_created_again() {
+        let early =
+            "pods \"a\" is forbidden: error looking up service account x/default: serviceaccount \"default\" not found";
+        let forbidden = |message: &str| {
+            kube::Error::Api(Box::new(Status { message: message.into(), code: 403, ..Status::default() }))
+        };
+        assert!(may_pass(&forbidden(early)));
+        assert!(!may_pass(&forbidden("pods is forbidden: User \"a\" cannot create resource \"pods\"")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -58,6 +58,7 @@ pub fn missing(case: &Case, cluster: &Cluster) -> Vec<Need> {
     let lacks = |need: &Need| match need {
         Need::TwoNodes => cluster.nodes.len() < 2,
         Need::Outside => cluster.outside.is_none(),
+        Need::EngineRestart => !cluster.may_restart_engine,
         Need::Ipv4 | Need::Ipv6 => false,
     };
     case.needs.iter().copied().filter(lacks).collect()
@@ -68,7 +69,7 @@ fn missing_families(case: &Case, world: &World) -> Vec<Need> {
     let lacks = |need: &Need| match need {
         Need::Ipv4 => !has(false),
         Need::Ipv6 => !has(true),
-        Need::TwoNodes | Need::Outside => false,
+        Need::TwoNodes | Need::Outside | Need::EngineRestart => false,
     };
     case.needs.iter().copied().filter(lacks).collect()
 }
@@ -123,4 +124,34 @@ async fn walk(stage: &mut Stage<'_>, world: &mut World, report: &mut CaseReport)
         tokio::time::sleep(context.pace).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Objects;
+    use crate::suite::{self, Source};
+
+    #[tokio::test]
+    async fn a_foreign_engine_is_not_restarted_unless_that_was_asked_for() {
+        let plan = crate::plan::plan(&suite::load(&Source::Embedded).unwrap(), &[]).unwrap();
+        let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let mut cluster = Cluster {
+            objects: Objects::new(client.clone()),
+            client,
+            nodes: Vec::new(),
+            outside: None,
+            plugin: None,
+            may_restart_engine: false,
+            image: String::new(),
+            run: String::new(),
+        };
+        let restarting = |cluster: &Cluster| -> Vec<_> {
+            let cases = plan.cases.iter().filter(|case| missing(case, cluster).contains(&Need::EngineRestart));
+            cases.map(|case| case.id.clone()).collect()
+        };
+        assert_eq!(restarting(&cluster), ["lifecycle/enforcer-restarts"]);
+        cluster.may_restart_engine = true;
+        assert_eq!(restarting(&cluster), [""; 0]);
+    }
 }

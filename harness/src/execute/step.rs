@@ -131,7 +131,7 @@ impl Stage<'_> {
         for node in &followed.missing {
             let waited = waits::CANARY_FOLLOWS;
             report.problems.push(if followed.unseen.contains(node) {
-                unmeasured(format!("the canary on node {node} could not be measured within {waited}: its agents did not answer"))
+                unmeasured(format!("the canary on node {node} could not be measured within {waited}: its agents or the API server did not answer"))
             } else {
                 let what = format!(
                     "the canary on node {node} did not {flip} within {waited}: the engine there does not follow policies (N58)"

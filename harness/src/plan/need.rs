@@ -16,6 +16,8 @@ pub enum Need {
     Ipv6,
     /// A node that is no part of the pods' network: see [`OUTSIDE`].
     Outside,
+    /// The policy engine's pods may be deleted. It follows from the steps alone: nobody writes it.
+    EngineRestart,
 }
 
 /// The slot of pods outside the cluster's network, and the label of the node that they run on, in the network of that node.
@@ -42,6 +44,9 @@ impl Need {
             Need::Ipv4 => "pods have no IPv4 addresses",
             Need::Ipv6 => "pods have no IPv6 addresses",
             Need::Outside => "the cluster has no node outside the pods' network (label netpol.dev/outside)",
+            Need::EngineRestart => {
+                "it restarts the policy engine, and netpol did not make this cluster (--restart-engine lets it delete the engine's pods)"
+            }
         }
     }
 }
@@ -53,6 +58,7 @@ impl fmt::Display for Need {
             Need::Ipv4 => "ipv4",
             Need::Ipv6 => "ipv6",
             Need::Outside => OUTSIDE,
+            Need::EngineRestart => "engine-restart",
         })
     }
 }

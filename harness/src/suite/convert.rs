@@ -9,7 +9,8 @@ use super::step::{Context, NamedCells};
 use super::{names, outline};
 use crate::decode::Report;
 use crate::plan::{
-    Case, Cell, Endpoint, Hold, Level, LogWatch, Need, OUTSIDE, Topology, Traffic, Transport, families_named,
+    Action, Case, Cell, Endpoint, Hold, Level, LogWatch, Need, OUTSIDE, Step, Topology, Traffic, Transport,
+    families_named,
 };
 use crate::topology::{has_container, listens, serves};
 
@@ -74,6 +75,8 @@ pub(super) fn convert(
     let mut context = Context { case: &case, topology, report, named: &mut named };
     let steps: Vec<_> = steps.iter().enumerate().filter_map(|(index, step)| context.step(index, step)).collect();
     case.steps = steps;
+    let restarts = |step: &Step| step.actions.iter().any(|action| matches!(action, Action::RestartEnforcer));
+    case.needs.extend(case.steps.iter().any(restarts).then_some(Need::EngineRestart));
     unique(case.steps.iter().map(|step| step.name.as_str()), "steps", "step", report);
     unique(case.holds.iter().map(|hold| hold.name.as_str()), "hold", "hold", report);
     unique(case.logs.iter().map(|log| log.name.as_str()), "logs", "log", report);

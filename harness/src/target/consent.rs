@@ -6,7 +6,8 @@ use std::path::Path;
 use kube::Client;
 use kube::config::Kubeconfig;
 
-use super::kind::is_ours;
+use super::kind;
+use crate::cli::RunArgs;
 use crate::cluster::connect;
 
 /// Whether a run may begin.
@@ -20,13 +21,13 @@ pub enum Consent {
 
 /// Says what a run would create in the cluster, and asks. A cluster that we made, or that does not answer, is not asked about: what
 /// is wrong with the latter is said by whoever needs it.
-pub async fn consent(file: &Path, context: Option<&str>, image: &str, worlds: u32) -> Consent {
+pub async fn consent(file: &Path, context: Option<&str>, image: &str, args: &RunArgs) -> Consent {
     let Ok(client) = connect(file, context).await else { return Consent::Given };
     let Ok(version) = client.apiserver_version().await else { return Consent::Given };
-    if version.git_version.ends_with("-netpol-lab") || is_ours(&client).await {
+    if is_ours(&client).await {
         return Consent::Given;
     }
-    eprintln!("{}", announcement(file, context, &client, &version.git_version, image, worlds));
+    eprintln!("{}", announcement(file, context, &client, &version.git_version, image, args));
     if !std::io::stdin().is_terminal() {
         return Consent::Refused("nobody can be asked here; to agree beforehand: --yes".into());
     }
@@ -40,22 +41,33 @@ pub async fn consent(file: &Path, context: Option<&str>, image: &str, worlds: u3
     }
 }
 
+/// Whether netpol made this cluster: a lab, or a kind cluster with our record in it. One that does not answer is not ours.
+pub async fn is_ours(client: &Client) -> bool {
+    let lab = client.apiserver_version().await.is_ok_and(|version| version.git_version.ends_with("-netpol-lab"));
+    lab || kind::is_ours(client).await
+}
+
 fn announcement(
     file: &Path,
     context: Option<&str>,
     client: &Client,
     version: &str,
     image: &str,
-    worlds: u32,
+    args: &RunArgs,
 ) -> String {
     let current = || Kubeconfig::read_from(file).ok().and_then(|kubeconfig| kubeconfig.current_context);
     let context = context.map(str::to_owned).or_else(current).unwrap_or_else(|| "none".into());
-    let namespace = client.default_namespace();
+    let (namespace, worlds) = (client.default_namespace(), args.lanes());
+    let engine = if args.restart_engine {
+        "Cases that restart the policy engine delete its pods."
+    } else {
+        "Cases that restart the policy engine are skipped."
+    };
     format!(
         "{} (context {context}, Kubernetes {version}) is a cluster that netpol did not make.\n\
          The run will create there, up to {worlds} times at once, and remove at its end:\n\
          \x20 namespaces <name>-<run>-<world>, labelled netpol.dev/run; in them pods of the image {image}, and NetworkPolicies.\n\
-         Suites that restart the policy engine delete its pods. Nothing else is touched, neither {namespace} nor other namespaces.",
+         {engine} Nothing else is touched, neither {namespace} nor other namespaces.",
         file.display()
     )
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use child::{Child, ChildError};
-pub use consent::{Consent, consent};
+pub use consent::{Consent, consent, is_ours};
 pub use janitor::{remove_leftovers, serve_kubeconfig};
 
 use crate::execute::Profile;

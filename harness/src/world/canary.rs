@@ -5,6 +5,7 @@
 //! closed again, which takes a probe's whole timeout to see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ pub struct Followed {
     pub after: BTreeMap<String, Duration>,
     /// Nodes that did not follow in time.
     pub missing: BTreeSet<String>,
-    /// Those of them whose canary could not be measured even once: that says nothing about the engine.
+    /// Those of them whose canary could not be measured even once, and all of them where the API server, from which engines learn,
+    /// was silent meanwhile: that says nothing about the engine.
     pub unseen: BTreeSet<String>,
 }
 
@@ -167,10 +169,12 @@ impl Canary {
         let mut ticks = interval(waits::CANARY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rounds = FuturesUnordered::new();
+        let (mut silent, mut away) = (pin!(self.silence(objects)), false);
         while !followed.missing.is_empty()
             && (counted_from.elapsed() < waits::CANARY_FOLLOWS.limit || heard.elapsed() > OUTAGE)
         {
             tokio::select! {
+                () = &mut silent, if !away => away = true,
                 _ = ticks.tick(), if rounds.len() < IN_FLIGHT => {
                     let cells = followed.missing.iter().filter_map(|node| self.pairs.get(node).cloned()).collect();
                     rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
@@ -198,7 +202,21 @@ impl Canary {
                 }
             }
         }
+        if away {
+            followed.unseen.clone_from(&followed.missing);
+        }
         Ok(followed)
+    }
+
+    /// Resolves once the API server has not answered for [`OUTAGE`].
+    async fn silence(&self, objects: &Objects) {
+        let mut ticks = interval(OUTAGE / 2);
+        loop {
+            ticks.tick().await;
+            if !objects.answers(&self.namespace, OUTAGE).await {
+                return;
+            }
+        }
     }
 }
 

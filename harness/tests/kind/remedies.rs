@@ -32,7 +32,7 @@ use rstest::rstest;
 )]
 #[case::name_taken(
     "ERROR: failed to create cluster: node(s) already exist for a cluster with the name \"netpol-calico\"",
-    "is not ours",
+    "is not one that could be used",
     "--cluster-name"
 )]
 #[case::unknown_image(

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -32,7 +33,8 @@ pub(super) enum PlaceError {
 pub(super) struct Place {
     folder: PathBuf,
     failures: PathBuf,
-    _lock: File,
+    lock: PathBuf,
+    _held: File,
 }
 
 impl Place {
@@ -46,14 +48,21 @@ impl Place {
             let path = path.to_owned();
             move |cause| PlaceError::Io { path, cause }
         };
-        fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        fs::create_dir_all(root).map_err(failed(root))?;
         // Beside the folder, which goes with the cluster.
         let lock = root.join(format!("{name}.lock"));
-        let file = File::create(&lock).map_err(failed(&lock))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Place { folder, failures: root.join("failures"), _lock: file }),
-            Err(TryLockError::WouldBlock) => Err(PlaceError::InUse { name: name.to_owned(), lock }),
-            Err(TryLockError::Error(cause)) => Err(failed(&lock)(cause)),
+        loop {
+            let held = File::create(&lock).map_err(failed(&lock))?;
+            match held.try_lock() {
+                // Whoever held it before may have removed it since it was opened here: a lock that nobody finds locks nobody out.
+                Ok(()) if is_at(&held, &lock) => {
+                    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+                    return Ok(Place { folder, failures: root.join("failures"), lock, _held: held });
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(PlaceError::InUse { name: name.to_owned(), lock }),
+                Err(TryLockError::Error(cause)) => return Err(failed(&lock)(cause)),
+            }
         }
     }
 
@@ -101,12 +110,18 @@ impl Place {
         self.failures.join(format!("{name}-{at}"))
     }
 
-    /// Removes the folder.
+    /// Removes the folder, and the lock, which is held for as long as this lives.
     pub(super) fn clear(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
+        if let Err(error) = fs::remove_dir_all(&self.folder).and_then(|()| fs::remove_file(&self.lock)) {
             tracing::debug!(%error, folder = %self.folder.display(), "removing a cluster's files");
         }
     }
+}
+
+/// Whether this open file is the one that has this name now.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(opened), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (opened.dev(), opened.ino()) == (named.dev(), named.ino())
 }
 
 /// `$XDG_STATE_HOME/netpol/kind`, or where that is by default.
@@ -140,7 +155,24 @@ mod tests {
         assert!(first.is_marked());
         first.clear();
         drop(first);
+        assert!(!root.join("a.lock").exists());
         assert!(!Place::take(&root, "a").unwrap().is_marked());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_locks_nobody_out() {
+        let root = std::env::temp_dir().join(format!("netpol-lock-{}", std::process::id()));
+        let first = Place::take(&root, "a").unwrap();
+        // Opened while it was the lock, and locked when it is not any more.
+        let late = File::create(root.join("a.lock")).unwrap();
+        assert!(is_at(&late, &first.lock));
+        first.clear();
+        drop(first);
+        late.try_lock().unwrap();
+        assert!(!is_at(&late, &root.join("a.lock")));
+        let second = Place::take(&root, "a").unwrap();
+        assert!(!is_at(&late, &second.lock));
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -50,7 +50,7 @@ const TABLE: &[Remedy] = &[
     },
     Remedy {
         signs: &["already exist for a cluster with the name"],
-        cause: "a kind cluster of this name is there, and it is not ours",
+        cause: "a kind cluster of this name is there, and it is not one that could be used for this",
         remedy: "choose another by --cluster-name, or delete it: kind delete cluster --name NAME",
     },
     Remedy {
