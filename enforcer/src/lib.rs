@@ -33,4 +33,4 @@ pub mod world;
 pub use api_server::ApiServerArgs;
 pub use cli::{EnforcerArgs, LogFormat};
 pub use run::{run, run_with};
-pub use stages::{Product, Stages};
+pub use stages::{PolicyReader, Product, Stages};

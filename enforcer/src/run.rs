@@ -76,7 +76,7 @@ async fn enforce(args: EnforcerArgs, stages: &dyn Stages) -> anyhow::Result<Exit
         selftest::passed(&health).await;
     }
     let events = (!dry_run).then(|| Events::start(client.clone(), site.node.clone()));
-    let mut changes = watch::changes(&client, &health.status().metrics.staleness);
+    let mut changes = watch::changes(&client, stages.policy_reader(), &health.status().metrics.staleness);
     let mut enforcer = Enforcer::start(site, stages, health, events)?;
     let mut damage = None;
     loop {

@@ -12,29 +12,31 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::stages::PolicyReader;
 use crate::staleness::Staleness;
-use crate::world::{Change, Delta, Namespace, Pod, Policy, RawPolicy};
+use crate::world::{Change, Delta, Namespace, Pod, RawPolicy};
 
 /// Everything that the API server tells, from now on and for ever. Each kind begins with [`Delta::All`]; while a list is
 /// fetched again the last known state stands (P28, P29).
-pub(crate) fn changes(client: &Client, staleness: &Staleness) -> BoxStream<'static, Change> {
+pub(crate) fn changes(client: &Client, read_policy: PolicyReader, staleness: &Staleness) -> BoxStream<'static, Change> {
     futures::stream::select_all([
-        kind::<ApiNamespace, _>(client, Namespace::read, staleness).map(Change::Namespaces).boxed(),
-        kind::<ApiPod, _>(client, Pod::read, staleness).map(Change::Pods).boxed(),
-        kind::<RawPolicy, _>(client, Policy::read_raw, staleness).map(Change::Policies).boxed(),
+        kind::<ApiNamespace, _, _>(client, Namespace::read, staleness).map(Change::Namespaces).boxed(),
+        kind::<ApiPod, _, _>(client, Pod::read, staleness).map(Change::Pods).boxed(),
+        kind::<RawPolicy, _, _>(client, read_policy, staleness).map(Change::Policies).boxed(),
     ])
     .boxed()
 }
 
 /// Watches one kind in all namespaces. Objects are reduced by `read` as they arrive, so that nothing else is kept.
-pub(crate) fn kind<K, T>(
+pub(crate) fn kind<K, T, R>(
     client: &Client,
-    read: fn(&K) -> T,
+    read: R,
     staleness: &Staleness,
-) -> impl Stream<Item = Delta<T>> + Send + use<K, T>
+) -> impl Stream<Item = Delta<T>> + Send + use<K, T, R>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
+    R: Fn(&K) -> T + Send + 'static,
 {
     let name = K::plural(&());
     let events = watcher::watcher(Api::<K>::all(client.clone()), watcher::Config::default());

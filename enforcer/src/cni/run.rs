@@ -49,7 +49,7 @@ async fn connect(args: CniArgs) -> anyhow::Result<ExitCode> {
         rtnetlink::new_multicast_connection(&groups).context("cannot open a route netlink socket")?;
     tokio::spawn(connection);
     let mut node = NodeNetwork::start(args, links, health)?;
-    let mut changes = watch::kind::<ApiNode, _>(&client, Node::read, &Staleness::default()).boxed();
+    let mut changes = watch::kind::<ApiNode, _, _>(&client, Node::read, &Staleness::default()).boxed();
     loop {
         tokio::select! {
             change = changes.next() => {
