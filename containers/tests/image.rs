@@ -13,7 +13,6 @@ use testcontainers::runners::AsyncRunner;
 const LARGEST: i64 = 30_000_000;
 
 #[tokio::test]
-#[ignore = "32.9 MB, which is above the limit: what grew has to be made smaller, or linked with link-time optimisation"]
 async fn it_is_small() {
     let loaded = LoadedImage::new("size").await;
     let image = connect().await.inspect_image(&loaded.name()).await.unwrap();

@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn cases_of_features_that_are_not_claimed_are_taken_out_and_named() {
-        let mut plan = crate::plan::plan(&suite::load(&Source::Embedded).unwrap(), &["walkthrough/*".into()]).unwrap();
+        let mut plan = crate::plan::plan(
+            &suite::load(&Source::Embedded).unwrap(),
+            &crate::plan::Selection::parse(&["walkthrough/*".into()]).unwrap(),
+        );
         let all = plan.cases.len();
         let said = claims("lacks: [ipblock-pods]", "deviations: []").take_out(&mut plan);
         assert!(!said.is_empty() && plan.cases.len() == all - said.len(), "{said:?}");

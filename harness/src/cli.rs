@@ -88,7 +88,22 @@ pub struct RunArgs {
     /// What is printed on stdout.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// Which cases' matrices are drawn [default: all of up to 12 cases, otherwise those of cases that did not pass].
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub draw: Option<Draw>,
 }
+
+/// Which cases' matrices are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Draw {
+    /// All.
+    All,
+    /// Those of cases that did not pass; an overview stands for the others.
+    Failed,
+}
+
+/// More cases than this are not drawn unasked.
+const DRAWN: usize = 12;
 
 /// What is printed on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,6 +123,11 @@ impl RunArgs {
             Target::Kubeconfig { .. } => Profile::Conformance,
         };
         self.profile.unwrap_or_else(default)
+    }
+
+    /// Which of so many cases' matrices are drawn.
+    pub fn drawn(&self, cases: usize) -> Draw {
+        self.draw.unwrap_or(if cases > DRAWN { Draw::Failed } else { Draw::All })
     }
 
     /// What is wrong with flags that do not fit the target.

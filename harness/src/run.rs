@@ -9,13 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::claims::Claims;
-use crate::cli::{Output, RunArgs};
+use crate::cli::{Draw, Output, RunArgs};
 use crate::cluster::{Cluster, connect, find_plugin};
 use crate::execute::{Context, News, lacking, missing, not_begun, run_case, skipped};
 use crate::exit::Exit;
-use crate::plan::{self, Case, Plan};
+use crate::plan::{self, Case, Plan, Selection};
 use crate::progress::Progress;
-use crate::report::{API_VERSION, CaseReport, Report, Status, terminal};
+use crate::report::{API_VERSION, CaseReport, Report, Status, overview, terminal};
 use crate::suite::{self, Source};
 use crate::target::{Child, Consent, Target, Up, consent, is_ours, remove_leftovers};
 use crate::world::Pool;
@@ -125,8 +125,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
 type Read = (Plan, Claims, Vec<(Case, String)>);
 
 fn read(args: &RunArgs) -> Result<Read, crate::Problems> {
-    let source = args.suites.clone().map_or(Source::Embedded, Source::Directory);
-    let mut plan = plan::plan(&suite::load(&source)?, &args.patterns)?;
+    let selection = Selection::parse(&args.patterns)?;
+    // Of the embedded suites those that are wanted: that the others are in order, their tests say.
+    let loaded = match &args.suites {
+        None => suite::load_some(&Source::Embedded, |name| selection.may_want(name)),
+        Some(folder) => suite::load(&Source::Directory(folder.clone())),
+    };
+    let mut plan = plan::plan(&loaded?, &selection);
     if let Some(shard) = args.shard {
         let mut position = 0..;
         plan.cases.retain(|_| position.next().is_some_and(|position| shard.holds(position)));
@@ -246,7 +251,11 @@ fn publish(args: &RunArgs, report: &Report) -> anyhow::Result<()> {
         text = serde_json::to_string_pretty(report)? + "\n";
     } else {
         let printed_already = args.lanes() == 1;
-        for case in report.cases.iter().filter(|_| !printed_already) {
+        let all = args.drawn(report.cases.len()) == Draw::All;
+        if !all && !printed_already {
+            text += &overview(report);
+        }
+        for case in report.cases.iter().filter(|case| !printed_already && (all || case.status > Status::Passed)) {
             text += &terminal::heading(&case.id, &case.description);
             text += &case.control.as_ref().map(terminal::control).unwrap_or_default();
             text.extend(case.steps.iter().map(terminal::step));

@@ -24,6 +24,6 @@ pub(crate) use need::families_named;
 pub use need::{Need, OUTSIDE};
 pub use rehearsal::{Disagreement, Rehearsal};
 pub use route::Route;
-pub use select::plan;
+pub use select::{Selection, plan};
 pub(crate) use symbolic::symbolic;
 pub use traffic::{Family, Traffic, Transport};

@@ -4,6 +4,7 @@ mod folder;
 mod junit;
 pub mod matrix;
 mod model;
+mod overview;
 pub mod terminal;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use anyhow::Context;
 pub use folder::write;
 pub use junit::junit;
 pub use model::*;
+pub use overview::overview;
 
 /// The JSON schema of [`Report`].
 pub fn schema() -> schemars::Schema {

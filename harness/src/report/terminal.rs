@@ -149,7 +149,7 @@ fn asserted(asserted: bool) -> &'static str {
     if asserted { "" } else { " (noted, not asserted)" }
 }
 
-fn badge(status: Status) -> String {
+pub(super) fn badge(status: Status) -> String {
     match status {
         Status::Passed => "✓".green().to_string(),
         Status::Reported | Status::Skipped => "·".dimmed().to_string(),

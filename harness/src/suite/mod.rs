@@ -38,6 +38,14 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong in all files, at once.
 pub fn load(source: &Source) -> Result<Loaded, Problems> {
+    load_some(source, |_| true)
+}
+
+/// The same of the suites whose `area/name` is wanted; the others are not looked at.
+///
+/// # Errors
+/// Everything that is wrong in the wanted files, at once.
+pub fn load_some(source: &Source, wanted: impl Fn(&str) -> bool) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let topologies = topology::embedded().unwrap_or_else(|found| {
         problems.extend(found);
@@ -46,7 +54,7 @@ pub fn load(source: &Source) -> Result<Loaded, Problems> {
     let (files, unreadable) = source.read();
     problems.extend(unreadable);
     let mut loaded: Vec<Case> = Vec::new();
-    for (file, text) in &files {
+    for (file, text) in files.iter().filter(|(file, _)| wanted(file.rsplit_once('.').map_or(file, |(name, _)| name))) {
         match cases::cases(file, text, &topologies) {
             Ok(cases) => loaded.extend(cases),
             Err(found) => problems.extend(found),

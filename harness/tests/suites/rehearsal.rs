@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netpol_harness::plan::{Action, Bindings, BoundPod, Cell, PodRef, Rehearsal, Traffic, Transport, plan};
+use netpol_harness::plan::{Action, Bindings, BoundPod, Cell, PodRef, Rehearsal, Selection, Traffic, Transport, plan};
 use netpol_harness::suite::{Source, load};
 use netpol_harness::topology::{bind_pod, waves};
 use serde_json::json;
@@ -31,7 +31,7 @@ fn bindings(east: &str) -> Bindings {
 
 #[test]
 fn actions_come_out_with_real_names_and_addresses_and_reasons_with_logical_ones() {
-    let plan = plan(&load(&Source::Embedded).unwrap(), &["walkthrough/replies".to_owned()]).unwrap();
+    let plan = plan(&load(&Source::Embedded).unwrap(), &Selection::parse(&["walkthrough/replies".to_owned()]).unwrap());
     let (case, bindings) = (&plan.cases[0], bindings("10.1.1.2"));
     let mut rehearsal = Rehearsal::new(case, &plan.topologies["walkthrough"], &bindings).unwrap();
     let control = rehearsal.control();
@@ -68,7 +68,7 @@ fn actions_come_out_with_real_names_and_addresses_and_reasons_with_logical_ones(
 
 #[test]
 fn after_a_client_has_another_address_an_address_policy_no_longer_fits_it() {
-    let plan = plan(&load(&Source::Embedded).unwrap(), &["walkthrough/replies".to_owned()]).unwrap();
+    let plan = plan(&load(&Source::Embedded).unwrap(), &Selection::parse(&["walkthrough/replies".to_owned()]).unwrap());
     let before = bindings("10.1.1.2");
     let mut rehearsal = Rehearsal::new(&plan.cases[0], &plan.topologies["walkthrough"], &before).unwrap();
     rehearsal.perform(0, &before).unwrap();
