@@ -4,6 +4,7 @@
 //! else is no bug.
 
 mod enforcer;
+mod harness;
 mod lab;
 mod machine;
 mod report;
@@ -38,6 +39,7 @@ enum Output {
 #[derive(Clone, Debug, Subcommand)]
 enum Room {
     Enforcer(enforcer::Arguments),
+    Harness(harness::Arguments),
     Lab(lab::Arguments),
 }
 
@@ -48,6 +50,7 @@ enum Room {
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let report = match args.room {
         Room::Enforcer(arguments) => enforcer::measure(&arguments)?,
+        Room::Harness(arguments) => harness::measure(&arguments)?,
         Room::Lab(arguments) => lab::measure(&arguments)?,
     };
     match args.output {
