@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_foreign_engine_is_not_restarted_unless_that_was_asked_for() {
-        let plan = crate::plan::plan(&suite::load(&Source::Embedded).unwrap(), &[]).unwrap();
+        let loaded = suite::load(&Source::Embedded).unwrap();
         let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
         let mut cluster = Cluster {
             objects: Objects::new(client.clone()),
@@ -147,7 +147,7 @@ mod tests {
             run: String::new(),
         };
         let restarting = |cluster: &Cluster| -> Vec<_> {
-            let cases = plan.cases.iter().filter(|case| missing(case, cluster).contains(&Need::EngineRestart));
+            let cases = loaded.cases.iter().filter(|case| missing(case, cluster).contains(&Need::EngineRestart));
             cases.map(|case| case.id.clone()).collect()
         };
         assert_eq!(restarting(&cluster), ["lifecycle/enforcer-restarts"]);
