@@ -8,7 +8,7 @@ use crate::{Problem, Problems};
 
 /// What was asked for, by globs on `area/name` and by ids; everything where there is neither. `*` does not cross `/`.
 #[derive(Debug, Clone)]
-pub struct Selection(Vec<(String, GlobMatcher)>);
+pub struct Selection(Vec<(String, Option<GlobMatcher>)>);
 
 impl Selection {
     /// Reads patterns.
@@ -16,10 +16,15 @@ impl Selection {
     /// # Errors
     /// Those that are not globs.
     pub fn parse(patterns: &[String]) -> Result<Self, Problems> {
-        let (mut globs, mut problems): (Vec<(String, GlobMatcher)>, _) = (Vec::new(), Vec::new());
+        let (mut globs, mut problems): (Vec<(String, Option<GlobMatcher>)>, _) = (Vec::new(), Vec::new());
         for pattern in patterns {
+            // `a/b[range=begins-before]` is an id; as a glob it would have a range that is none.
+            if pattern.ends_with(']') && pattern.contains('=') {
+                globs.push((pattern.clone(), None));
+                continue;
+            }
             match GlobBuilder::new(pattern).literal_separator(true).build() {
-                Ok(glob) => globs.push((pattern.clone(), glob.compile_matcher())),
+                Ok(glob) => globs.push((pattern.clone(), Some(glob.compile_matcher()))),
                 Err(error) => problems.push(Problem {
                     file: "PATTERN".to_owned(),
                     line: None,
@@ -35,7 +40,9 @@ impl Selection {
 
     /// Whether a case is wanted: its id without parameters (`area/name`) matches a glob, or with them is a pattern letter by letter.
     pub fn wants(&self, id: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|(pattern, glob)| pattern == id || glob.is_match(without_parameters(id)))
+        let name = without_parameters(id);
+        let matches = |glob: &Option<GlobMatcher>| glob.as_ref().is_some_and(|glob| glob.is_match(name));
+        self.0.is_empty() || self.0.iter().any(|(pattern, glob)| pattern == id || matches(glob))
     }
 
     /// Whether any case of the suite `area/name` may be wanted.

@@ -22,6 +22,8 @@ fn patterns_select_by_area_and_name() {
     };
     assert_eq!(ids(&["walkthrough/ping-*"]), ["walkthrough/ping-and-ports", "walkthrough/ping-from-server"]);
     assert_eq!(ids(&["walkthrough/additivity", "*/log-lines"]), ["walkthrough/additivity", "walkthrough/log-lines"]);
+    // No glob: its range would be none.
+    assert_eq!(ids(&["ports/end-port[range=begins-before]"]), ["ports/end-port[range=begins-before]"]);
     // A star stays within its part.
     assert_eq!(ids(&["*"]), Vec::<String>::new());
     assert_eq!(ids(&["**"]), ids(&[]));
