@@ -19,6 +19,8 @@ pub(super) fn is_of_network(name: &str) -> bool {
     name.starts_with("net.") && !name.contains(['/', '\0'])
 }
 
+const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+
 /// Sets them in a pod's namespace.
 pub(super) fn write(netns: &NetNs, sysctls: &[(String, String)]) -> io::Result<()> {
     if sysctls.is_empty() {
@@ -27,7 +29,14 @@ pub(super) fn write(netns: &NetNs, sysctls: &[(String, String)]) -> io::Result<(
     netns.run(|| {
         sysctls.iter().try_for_each(|(name, value)| {
             let path = PathBuf::from("/proc/sys").join(name.replace('.', "/"));
-            std::fs::write(path, value)
+            std::fs::write(&path, value)
+                .or_else(|error| match (name.as_str(), error.kind()) {
+                    // An ordinary user's namespace has group 0 alone, and the kernel refuses a range with others.
+                    (PING_GROUPS, io::ErrorKind::InvalidInput) if value.starts_with("0 ") => {
+                        std::fs::write(&path, "0 0")
+                    }
+                    _ => Err(error),
+                })
                 .map_err(|error| io::Error::new(error.kind(), format!("cannot set sysctl {name}={value}: {error}")))
         })
     })
