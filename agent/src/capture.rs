@@ -30,6 +30,9 @@ const FRESH: Duration = Duration::from_secs(10);
 const KEPT: Duration = Duration::from_secs(30);
 /// How many records are kept before old ones are looked for: all tuples of a prober.
 const MANY: usize = 20_000;
+/// Time between two searches for old records: in a node's namespace the probes of all its pods come by, thousands a second, none of which
+/// may cost a walk over all records.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Bytes of receive buffer asked for; without CAP_NET_ADMIN over the host, `net.core.rmem_max` caps it.
 const BUFFER: usize = 16 * 1024 * 1024;
 /// Bytes of each packet that are copied: enough for IPv6 with extension headers and TCP.
@@ -60,11 +63,18 @@ struct Record {
     packets: u32,
 }
 
+/// What was seen lately.
+#[derive(Debug, Default)]
+struct Records {
+    of: BTreeMap<Key, Record>,
+    swept: Option<Instant>,
+}
+
 /// The records, and the socket that they come from.
 #[derive(Debug)]
 struct Open {
     socket: Socket,
-    records: Mutex<BTreeMap<Key, Record>>,
+    records: Mutex<Records>,
 }
 
 /// The capture of this network namespace, or why there is none.
@@ -93,7 +103,7 @@ impl Capture {
         open.drain(&mut records);
         match kernel::capture_count(open.socket.as_fd()) {
             Ok(count) if count.lost > 0 => Err(CaptureError::Lost(count.lost)),
-            Ok(_) => Ok(answer(&records, tokens, Instant::now())),
+            Ok(_) => Ok(records.answer(tokens, Instant::now())),
             Err(error) => Err(CaptureError::Unavailable(error.to_string())),
         }
     }
@@ -109,40 +119,44 @@ impl Open {
         }
     }
 
-    fn drain(&self, records: &mut BTreeMap<Key, Record>) {
+    fn drain(&self, records: &mut Records) {
         let mut packet = [0; SNAP as usize];
         let now = Instant::now();
         while let Ok(received) = kernel::receive(self.socket.as_fd(), &mut packet) {
             if let Some(key) = opening(&packet[..received.len]) {
-                record(records, key, now);
+                records.add(key, now);
             }
         }
     }
 }
 
-fn record(records: &mut BTreeMap<Key, Record>, key: Key, now: Instant) {
-    if records.len() >= MANY && !records.contains_key(&key) {
-        records.retain(|_, record| now.duration_since(record.first) < KEPT);
+impl Records {
+    fn add(&mut self, key: Key, now: Instant) {
+        let sweeps = self.swept.is_none_or(|last| now.duration_since(last) >= SWEEP);
+        if sweeps && self.of.len() >= MANY {
+            self.of.retain(|_, record| now.duration_since(record.first) < KEPT);
+            self.swept = Some(now);
+        }
+        let record = self.of.entry(key).or_insert(Record { first: now, packets: 0 });
+        if now.duration_since(record.first) > FRESH {
+            *record = Record { first: now, packets: 0 };
+        }
+        record.packets += 1;
     }
-    let record = records.entry(key).or_insert(Record { first: now, packets: 0 });
-    if now.duration_since(record.first) > FRESH {
-        *record = Record { first: now, packets: 0 };
-    }
-    record.packets += 1;
-}
 
-fn answer(records: &BTreeMap<Key, Record>, tokens: &[Token], now: Instant) -> Vec<Arrival> {
-    let mut arrived = Vec::new();
-    for &n in tokens {
-        let id = n.tuple_id();
-        let lowest: Key = (id, Proto::Tcp, IpAddr::from([0; 4]), None);
-        for (&(_, proto, src, port), record) in records.range(lowest..).take_while(|((of, ..), _)| *of == id) {
-            if now.duration_since(record.first) <= FRESH {
-                arrived.push(Arrival { n, proto, src, port, packets: record.packets });
+    fn answer(&self, tokens: &[Token], now: Instant) -> Vec<Arrival> {
+        let mut arrived = Vec::new();
+        for &n in tokens {
+            let id = n.tuple_id();
+            let lowest: Key = (id, Proto::Tcp, IpAddr::from([0; 4]), None);
+            for (&(_, proto, src, port), record) in self.of.range(lowest..).take_while(|((of, ..), _)| *of == id) {
+                if now.duration_since(record.first) <= FRESH {
+                    arrived.push(Arrival { n, proto, src, port, packets: record.packets });
+                }
             }
         }
+        arrived
     }
-    arrived
 }
 
 /// The record that a packet belongs to: a SYN, a datagram, an INIT or an echo request from a probe's port or identifier.
@@ -255,34 +269,45 @@ mod tests {
 
     #[test]
     fn packets_are_counted_per_source_and_forgotten_in_time() {
-        let mut records = BTreeMap::new();
+        let mut records = Records::default();
         let began = Instant::now();
         let key = opening(&syn(10_001)).unwrap();
         let other = (key.0, key.1, IpAddr::from([10, 1, 1, 9]), key.3);
-        record(&mut records, key, began);
-        record(&mut records, key, began + Duration::from_secs(1));
-        record(&mut records, other, began + Duration::from_secs(1));
-        let arrived = answer(&records, &[Token(1), Token(2)], began + Duration::from_secs(2));
+        records.add(key, began);
+        records.add(key, began + Duration::from_secs(1));
+        records.add(other, began + Duration::from_secs(1));
+        let arrived = records.answer(&[Token(1), Token(2)], began + Duration::from_secs(2));
         assert_eq!(
             arrived.iter().map(|a| (a.n, a.src, a.packets)).collect::<Vec<_>>(),
             [(Token(1), key.2, 2), (Token(1), other.2, 1)]
         );
         let later = began + FRESH + Duration::from_millis(500);
-        assert_eq!(answer(&records, &[Token(1)], later).len(), 1, "the first record is too old to be a new probe's");
+        assert_eq!(records.answer(&[Token(1)], later).len(), 1, "the first record is too old to be a new probe's");
         // The tuple comes back with another token.
-        record(&mut records, key, later);
-        let arrived = answer(&records, &[Token(20_001)], later);
+        records.add(key, later);
+        let arrived = records.answer(&[Token(20_001)], later);
         assert_eq!(arrived.iter().map(|a| a.packets).collect::<Vec<_>>(), [1, 1]);
     }
 
     #[test]
+    fn many_fresh_records_are_walked_once_a_second() {
+        let mut records = Records::default();
+        let began = Instant::now();
+        let key = |id: usize| (id as u16, Proto::Tcp, IpAddr::from([10, 1, (id >> 16) as u8, 9]), Some(80));
+        for id in 0..5 * MANY {
+            records.add(key(id), began + Duration::from_micros(id as u64));
+        }
+        assert_eq!((records.of.len(), records.swept), (5 * MANY, Some(began + Duration::from_micros(MANY as u64))));
+    }
+
+    #[test]
     fn old_records_make_room() {
-        let mut records = BTreeMap::new();
+        let mut records = Records::default();
         let began = Instant::now();
         for id in 0..MANY as u16 {
-            record(&mut records, (id, Proto::Udp, IpAddr::from(SOURCE), Some(1)), began);
+            records.add((id, Proto::Udp, IpAddr::from(SOURCE), Some(1)), began);
         }
-        record(&mut records, (MANY as u16, Proto::Udp, IpAddr::from(SOURCE), Some(1)), began + KEPT);
-        assert_eq!(records.len(), 1);
+        records.add((MANY as u16, Proto::Udp, IpAddr::from(SOURCE), Some(1)), began + KEPT);
+        assert_eq!(records.of.len(), 1);
     }
 }

@@ -17,6 +17,9 @@ use crate::ledger::Line;
 
 /// Bytes of the longest line that is read: a call of 20,000 probes has about two million.
 const LONGEST: u64 = 8 * 1024 * 1024;
+/// How long a line waits for others to travel with: the answers to a call come one by one within a round trip, and each journey to
+/// the harness wakes four processes.
+const TOGETHER: Duration = Duration::from_millis(1);
 
 /// Listens for relays. The name belongs to this network namespace and is gone with the process.
 pub(crate) fn listen() -> anyhow::Result<UnixListener> {
@@ -83,6 +86,7 @@ async fn tell(
         };
         let Some(first) = first else { return Ok(()) };
         bytes.extend_from_slice(first.as_bytes());
+        tokio::time::sleep(TOGETHER).await;
         while let Ok(more) = lines.try_recv() {
             bytes.extend_from_slice(more.as_bytes());
         }

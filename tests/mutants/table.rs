@@ -31,8 +31,8 @@ pub(crate) fn table(mutants: &[Mutant], records: &Records) -> String {
     let mut page = format!(
         "# Mutants\n\n\
          A suite that cannot fail proves nothing. `examples/broken_enforcer` is our enforcer with one bug at a time, each one that real\n\
-         engines had, or what a rule or a trap warns of. CI runs each against one of the cases that catch it, and asks that the case\n\
-         fails for the reason on record.\n\n\
+         engines had, or what a rule or a trap warns of. With every commit CI runs a third of them, in turn, each against one\n\
+         of the cases that catch it, and asks that the case fails for the reason on record.\n\n\
          Generated from `tests/mutants/killed`. `UPDATE_MUTANTS=1 cargo test --release --test mutants` runs all mutants against all\n\
          cases in the lab and writes both anew; `UPDATE_MUTANTS=NAME,NAME` runs some mutants, `UPDATE_MUTANT_CASES='nodes/* services/*'` some\n\
          cases. By hand:\n\n\

@@ -8,9 +8,6 @@ use thiserror::Error;
 
 /// The first source port that probes use.
 const FIRST: u16 = 10_000;
-/// How many they use: 10000–29999, below Linux's ephemeral ports (32768 and up), so that no other socket of the pod holds one.
-const SPAN: u32 = 20_000;
-
 /// Numbers the probes of one agent, from 0; on the wire in base 36 (`"a1"` is 361).
 ///
 /// The number fixes the probe's source port, or its ICMP identifier: [`Token::tuple_id`]. The receiving pod can so tell
@@ -21,15 +18,18 @@ const SPAN: u32 = 20_000;
 pub struct Token(pub u32);
 
 impl Token {
+    /// How many tuples there are: 10000–29999, below Linux's ephemeral ports (32768 and up), so that no other socket of the pod holds one.
+    pub const SPAN: u32 = 20_000;
+
     /// The source port (TCP, UDP, SCTP) or the identifier (ICMP echo) of this probe.
     pub fn tuple_id(self) -> u16 {
         // SPAN fits into u16, and FIRST + SPAN does.
-        FIRST + (self.0 % SPAN) as u16
+        FIRST + (self.0 % Self::SPAN) as u16
     }
 
     /// Whether a source port or ICMP identifier is one that probes use.
     pub fn owns(tuple_id: u16) -> bool {
-        (FIRST..FIRST + SPAN as u16).contains(&tuple_id)
+        (FIRST..FIRST + Self::SPAN as u16).contains(&tuple_id)
     }
 }
 

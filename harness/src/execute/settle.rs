@@ -81,6 +81,7 @@ impl<'a> Watch<'a> {
         self.settling = true;
         let start = Instant::now();
         while start.elapsed() < window {
+            let next = Instant::now() + waits::SETTLE_ROUNDS;
             let round = self.round().await?;
             for (cell, seen) in round.cells {
                 let decided = self.decided.get(&cell).map_or(Gravity::Fine, |decided| self.gravity(&cell, decided));
@@ -88,6 +89,7 @@ impl<'a> Watch<'a> {
                     self.decided.insert(cell, seen);
                 }
             }
+            tokio::time::sleep_until(next.min(start + window)).await;
         }
         Ok(())
     }

@@ -23,9 +23,10 @@ pub struct Member {
 }
 
 impl Member {
-    /// A pod with its stream; its tuples start from the first.
+    /// A pod with its stream. Its tuples start anywhere: connections that an earlier owner of its address has left behind, in whatever
+    /// table, are not its own.
     pub fn new(session: Session, bound: BoundPod) -> Self {
-        Member { session, bound, next: AtomicU32::new(0) }
+        Member { session, bound, next: AtomicU32::new(fastrand::u32(..Token::SPAN)) }
     }
 
     /// Numbers its probes from `first`. A pod that was created again goes on where the one before it ended: packets of that one,
@@ -78,8 +79,9 @@ pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, R
     for result in results.values().filter_map(|result| result.as_ref().ok()) {
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }
+    let seen = Seen { members, outgoing: &outgoing, answered: answered(cells, &outgoing, &results), results: &results, arrivals: &arrivals };
     for (cell, route) in cells {
-        let evidence = gather(members, cells, (cell, route), &outgoing, &results, &arrivals);
+        let evidence = seen.gather(cell, route);
         let rtt =
             outgoing.cell(cell).and_then(|key| results.get(&key)?.as_ref().ok()?.rtt_us).map(Duration::from_micros);
         round.cells.insert(cell.clone(), Observation { verdict: evidence.verdict(), evidence, rtt, sent });
@@ -173,7 +175,7 @@ async fn ask_receivers(
     let mut tokens: BTreeMap<&PodRef, BTreeSet<Token>> = BTreeMap::new();
     for (cell, route) in cells {
         let Some(key) = outgoing.cell(cell) else { continue };
-        if !matches!(results.get(&key), Some(Ok(ProbeResult { got: Got::Reply, .. }))) {
+        if !is_reply(results.get(&key)) {
             for (receiver, _) in &route.receivers {
                 tokens.entry(receiver).or_default().insert(key.1);
             }
@@ -191,72 +193,85 @@ async fn ask_receivers(
     join_all(asked).await.into_iter().map(|(pod, answers)| (pod, answers.map(arrived))).collect()
 }
 
-fn gather(
-    members: &BTreeMap<PodRef, Member>,
-    cells: &BTreeMap<Cell, Route>,
-    (cell, route): (&Cell, &Route),
-    outgoing: &Outgoing,
-    results: &Results,
-    arrivals: &BTreeMap<PodRef, Result<Vec<Arrival>, String>>,
-) -> Evidence {
-    let unmeasured = |why: String| Evidence { got: None, arrived: None, listener: true, detail: Some(why) };
-    let Some(key) = outgoing.cell(cell) else { return unmeasured(format!("{} is not there", cell.from)) };
-    let result = match results.get(&key) {
-        Some(Ok(result)) => result,
-        Some(Err(why)) => return unmeasured(why.clone()),
-        None => return unmeasured("not sent".into()),
-    };
-    let listener =
-        outgoing.listeners(route).all(|key| matches!(results.get(&key), Some(Ok(ProbeResult { got: Got::Reply, .. }))));
-    // It may have arrived at any of the receivers; that it did not is known only when all of them say so.
-    let (mut arrived, mut complaint) = (Some(false), None);
-    if result.got == Got::Reply {
-        arrived = Some(true);
-    } else {
-        for of in &route.receivers {
-            let (receiver, transport) = of;
-            // A packet from an address that is nobody's may be another prober's with the same token, whose reply shows that it arrived.
-            let others = cells.iter().filter(|(other, route)| *other != cell && route.receivers.contains(of));
-            let explained = others.filter_map(|(other, _)| outgoing.cell(other)).any(|other| {
-                other.1 == key.1 && matches!(results.get(&other), Some(Ok(ProbeResult { got: Got::Reply, .. })))
-            });
-            let source = Source { members, cell, explained };
-            match arrivals.get(receiver) {
-                Some(Ok(seen)) if seen.iter().any(|it| source.sent(key.1, *transport, it)) => arrived = Some(true),
-                Some(Ok(_)) => {}
-                other => {
-                    arrived = arrived.filter(|arrived| *arrived);
-                    complaint = Some(match other {
-                        Some(Err(why)) => why.clone(),
-                        _ => format!("{receiver} is not there"),
-                    });
+/// A packet of which more is known than that it came in: its receiver, what it was sent as, and its token.
+type Explained<'a> = (&'a PodRef, Transport, Token);
+
+/// The probes whose reply shows that they arrived.
+fn answered<'a>(cells: &'a BTreeMap<Cell, Route>, outgoing: &Outgoing, results: &Results) -> BTreeSet<Explained<'a>> {
+    let mut answered = BTreeSet::new();
+    for (cell, route) in cells {
+        let Some(key) = outgoing.cell(cell) else { continue };
+        if is_reply(results.get(&key)) {
+            answered.extend(route.receivers.iter().map(|(receiver, transport)| (receiver, *transport, key.1)));
+        }
+    }
+    answered
+}
+
+fn is_reply(result: Option<&Result<ProbeResult, String>>) -> bool {
+    matches!(result, Some(Ok(ProbeResult { got: Got::Reply, .. })))
+}
+
+/// What both ends of a round saw.
+struct Seen<'a> {
+    members: &'a BTreeMap<PodRef, Member>,
+    outgoing: &'a Outgoing,
+    results: &'a Results,
+    arrivals: &'a BTreeMap<PodRef, Result<Vec<Arrival>, String>>,
+    answered: BTreeSet<Explained<'a>>,
+}
+
+impl Seen<'_> {
+    fn gather(&self, cell: &Cell, route: &Route) -> Evidence {
+        let unmeasured = |why: String| Evidence { got: None, arrived: None, listener: true, detail: Some(why) };
+        let Some(key) = self.outgoing.cell(cell) else { return unmeasured(format!("{} is not there", cell.from)) };
+        let result = match self.results.get(&key) {
+            Some(Ok(result)) => result,
+            Some(Err(why)) => return unmeasured(why.clone()),
+            None => return unmeasured("not sent".into()),
+        };
+        let listener = self.outgoing.listeners(route).all(|key| is_reply(self.results.get(&key)));
+        // It may have arrived at any of the receivers; that it did not is known only when all of them say so.
+        let (mut arrived, mut complaint) = (Some(false), None);
+        if result.got == Got::Reply {
+            arrived = Some(true);
+        } else {
+            for (receiver, transport) in &route.receivers {
+                match self.arrivals.get(receiver) {
+                    Some(Ok(seen)) => {
+                        // A packet from an address that is nobody's may be another prober's with the same token, whose reply shows that
+                        // it arrived.
+                        let explained = self.answered.contains(&(receiver, *transport, key.1));
+                        if seen.iter().any(|arrival| self.is_of(cell, (key.1, *transport), explained, arrival)) {
+                            arrived = Some(true);
+                        }
+                    }
+                    other => {
+                        arrived = arrived.filter(|arrived| *arrived);
+                        complaint = Some(match other {
+                            Some(Err(why)) => why.clone(),
+                            _ => format!("{receiver} is not there"),
+                        });
+                    }
                 }
             }
         }
+        let detail = complaint.or_else(|| result.detail.clone());
+        Evidence { got: Some(result.got), arrived, listener, detail }
     }
-    let detail = complaint.or_else(|| result.detail.clone());
-    Evidence { got: Some(result.got), arrived, listener, detail }
-}
 
-/// Who may have sent what arrived.
-struct Source<'a> {
-    members: &'a BTreeMap<PodRef, Member>,
-    cell: &'a Cell,
-    /// Whether another prober's probe with the same token is known to have arrived there.
-    explained: bool,
-}
-
-impl Source<'_> {
     /// Whether a captured packet is the one of this cell: tokens are numbered per prober, so its address tells them apart. An
     /// address that no pod has is a rewritten one (P12), and so is a node's on the way through a Service: rather a packet too many than
     /// a leak unseen, unless another probe explains it.
-    fn sent(&self, token: Token, transport: Transport, arrival: &Arrival) -> bool {
+    fn is_of(&self, cell: &Cell, (token, transport): (Token, Transport), explained: bool, arrival: &Arrival) -> bool {
+        let wanted = probe(token, transport, arrival.src, Duration::ZERO);
+        if arrival.n != token || arrival.proto != wanted.proto || arrival.port != wanted.port {
+            return false;
+        }
         let mut owners = self.members.iter().filter(|(_, member)| member.bound.ips.contains(&arrival.src)).peekable();
         let rewritten = owners.peek().is_none()
-            || (self.cell.to.pod().is_none()
+            || (cell.to.pod().is_none()
                 && self.members.values().any(|member| member.bound.node_ips.contains(&arrival.src)));
-        let own = owners.any(|(pod, _)| *pod == self.cell.from) || (rewritten && !self.explained);
-        let wanted = probe(token, transport, arrival.src, Duration::ZERO);
-        own && arrival.n == token && arrival.proto == wanted.proto && arrival.port == wanted.port
+        owners.any(|(pod, _)| *pod == cell.from) || (rewritten && !explained)
     }
 }

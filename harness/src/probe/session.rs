@@ -211,7 +211,7 @@ impl Keeper {
             let cause = match timeout(waits::AGENT_ANSWERS.limit, self.attach()).await {
                 Ok(Ok(process)) => match self.converse(process, &mut asked).await {
                     End::Dropped => return,
-                    End::Fatal(error) => return self.fail(error),
+                    End::Fatal(error) => return self.fail(error, asked).await,
                     End::Broken(cause) => cause,
                 },
                 Ok(Err(error)) => error.to_string(),
@@ -223,7 +223,7 @@ impl Keeper {
             tracing::debug!(pod = self.pod, cause, "the agent's stream broke");
             if broken_since.elapsed() > waits::AGENT_RECONNECTS.limit {
                 let (namespace, pod) = (self.namespace.clone(), self.pod.clone());
-                return self.fail(SessionError::Unreachable { namespace, pod, cause });
+                return self.fail(SessionError::Unreachable { namespace, pod, cause }, asked).await;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
@@ -369,12 +369,16 @@ impl Keeper {
         Some(id)
     }
 
-    fn fail(mut self, error: SessionError) {
+    /// Answers everything with this error, what is asked from now on included: the cause must not be hidden behind its consequences.
+    async fn fail(mut self, error: SessionError, mut asked: mpsc::UnboundedReceiver<Asked>) {
         if let Some(ready) = self.ready.take() {
             ready.send(Err(error.clone())).ok();
         }
-        for (_, open) in self.open {
+        for (_, open) in std::mem::take(&mut self.open) {
             open.reply.send(Err(error.clone())).ok();
+        }
+        while let Some(Asked { reply, .. }) = asked.recv().await {
+            reply.send(Err(error.clone())).ok();
         }
     }
 }

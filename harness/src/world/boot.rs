@@ -52,6 +52,7 @@ impl World {
             bindings,
             members,
             canary,
+            controlled: false,
             altered: false,
             enforced,
             nodes,
@@ -133,14 +134,14 @@ pub(super) async fn start(
     bindings: &Bindings,
     pods: &[PodRef],
 ) -> Result<BTreeMap<PodRef, BoundPod>, WorldError> {
-    let mut real = BTreeMap::new();
-    for pod in pods {
+    let created = pods.iter().map(|pod| async move {
         let node = nodes.get(pod).cloned().unwrap_or_default();
         let manifest = bind_pod(topology, pod, bindings).map_err(WorldError::Placeholders)?;
         let namespace = manifest.namespace().unwrap_or_default();
         create_pod(cluster, number, manifest, &node, uses_sctp(topology)).await?;
-        real.insert((namespace, pod.name.clone()), (pod.clone(), node));
-    }
+        Ok::<_, WorldError>(((namespace, pod.name.clone()), (pod.clone(), node)))
+    });
+    let real: BTreeMap<_, _> = try_join_all(created).await?.into_iter().collect();
     let mut running = until_running(cluster, number, &real.keys().cloned().collect()).await?;
     let bind = |(name, (pod, node)): ((String, String), (PodRef, String))| {
         let ips = running.remove(&name).unwrap_or_default();

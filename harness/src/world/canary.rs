@@ -9,10 +9,11 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, interval};
 
 use super::WorldError;
 use super::boot::{create_pod, open_sessions};
@@ -79,9 +80,11 @@ impl Canary {
             placed.extend([(from.clone(), node.clone()), (to.clone(), node.clone())]);
             pairs.insert(node.clone(), (from, to));
         }
-        for (pod, node) in &placed {
-            create_pod(cluster, number, manifest(&namespace, pod)?, node, false).await?;
-        }
+        let created = placed.iter().map(|(pod, node)| {
+            let manifest = manifest(&namespace, pod);
+            async move { create_pod(cluster, number, manifest?, node, false).await }
+        });
+        try_join_all(created).await?;
         let names = placed.keys().map(|pod| (namespace.clone(), pod.name.clone())).collect();
         let mut running = until_running(cluster, number, &names).await?;
         let bound = placed.into_iter().map(|(pod, node)| {
@@ -166,8 +169,7 @@ impl Canary {
         let mut heard = counted_from;
         let nodes: BTreeSet<_> = self.pairs.keys().cloned().collect();
         let mut followed = Followed { after: BTreeMap::new(), missing: nodes.clone(), unseen: nodes };
-        let mut ticks = interval(waits::CANARY_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next = Instant::now();
         let mut rounds = FuturesUnordered::new();
         let (mut silent, mut away) = (pin!(self.silence(objects)), false);
         while !followed.missing.is_empty()
@@ -175,7 +177,9 @@ impl Canary {
         {
             tokio::select! {
                 () = &mut silent, if !away => away = true,
-                _ = ticks.tick(), if rounds.len() < IN_FLIGHT => {
+                () = tokio::time::sleep_until(next), if rounds.len() < IN_FLIGHT => {
+                    let soon = counted_from.elapsed() < waits::CANARY_SOON;
+                    next = Instant::now() + if soon { waits::CANARY_INTERVAL } else { waits::CANARY_LATER };
                     let cells = followed.missing.iter().filter_map(|node| self.pairs.get(node).cloned()).collect();
                     rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
                 }

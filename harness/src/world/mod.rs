@@ -76,6 +76,8 @@ pub struct World {
     pub members: BTreeMap<PodRef, Member>,
     /// Tells when each node has read a change.
     pub canary: Canary,
+    /// Whether a case has begun here, and found every cell allowed without a policy.
+    pub controlled: bool,
     /// Whether a case has changed more than policies: such a world is not used again.
     pub altered: bool,
     /// Whether anything in this cluster followed the canary's first policy.
