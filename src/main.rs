@@ -96,7 +96,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => {
             // What the client library calls an error is mostly a stream that we have closed ourselves.
             log("error,kube_client=off");
-            Ok(runtime()?.block_on(netpol_harness::run(*args))?.into())
+            Ok(single_threaded()?.block_on(netpol_harness::run(*args))?.into())
         }
         Command::Target(TargetCommand::Up(up)) => {
             log("warn,kube_client=off");
@@ -154,6 +154,11 @@ fn of_lab(family: kind::IpFamily) -> IpFamily {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// For a run, whose hundreds of streams each do little: handing them from thread to thread would cost more than they do.
+fn single_threaded() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Logs to stderr what `NETPOL_LOG` asks for, in tracing's filter syntax, such as `debug` or `netpol_lab=trace`.

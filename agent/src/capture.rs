@@ -33,6 +33,9 @@ const MANY: usize = 20_000;
 /// Time between two searches for old records: in a node's namespace the probes of all its pods come by, thousands a second, none of which
 /// may cost a walk over all records.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long packets wait in the receive buffer before they are read, unless somebody asks: waking up for each of them would cost a busy
+/// pod more than its probes do. Short enough for the smallest buffer.
+const TOGETHER: Duration = Duration::from_millis(10);
 /// Bytes of receive buffer asked for; without CAP_NET_ADMIN over the host, `net.core.rmem_max` caps it.
 const BUFFER: usize = 16 * 1024 * 1024;
 /// Bytes of each packet that are copied: enough for IPv6 with extension headers and TCP.
@@ -115,6 +118,7 @@ impl Open {
             let mut watched = [PollFd::new(&self.socket, PollFlags::IN)];
             // An interrupted wait only means to look once more.
             let _ = poll(&mut watched, None);
+            std::thread::sleep(TOGETHER);
             self.drain(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }

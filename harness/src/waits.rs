@@ -67,20 +67,20 @@ pub const EVIDENCE: Wait = Wait { name: "evidence is gathered", limit: Duration:
 pub const TOOL_STOPS: Wait = Wait { name: "a tool ends", limit: Duration::from_secs(10), bound: NOT_SPECIFIED };
 /// The shortest time for which an agreed matrix must hold.
 pub const SETTLE_AT_LEAST: Duration = Duration::from_millis(300);
-/// The time between the beginnings of two rounds while a matrix settles: a round without denied cells is over within milliseconds, and
-/// hundreds of them would only take the processor from the cases beside it.
-pub const SETTLE_ROUNDS: Duration = Duration::from_millis(100);
+/// The time between the beginnings of two rounds while a matrix settles, at least: a round without denied cells is over within
+/// milliseconds, and dozens of them would only take the processor from the cases beside it.
+pub const SETTLE_ROUNDS: Duration = PROBE_AT_LEAST;
 /// The shortest timeout of a probe.
 pub const PROBE_AT_LEAST: Duration = Duration::from_millis(150);
 /// The longest timeout of a probe, and the one of the positive control, which measures the round trips.
 pub const PROBE_AT_MOST: Duration = Duration::from_secs(1);
-/// Time between two probes of one canary, for the first [`CANARY_SOON`].
+/// Time between the first two probes of one canary.
 pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
-/// From then on they are [`CANARY_LATER`] apart: a canary that closes is known only after a probe's whole timeout, and most engines have
-/// closed it long before.
-pub const CANARY_SOON: Duration = Duration::from_millis(50);
-/// Time between two later probes of one canary.
-pub const CANARY_LATER: Duration = Duration::from_millis(25);
+/// Each of the following times is longer by this factor, up to [`CANARY_LATER`]: a canary that closes is known only after a probe's whole
+/// timeout, and most engines have closed it long before.
+pub const CANARY_STRETCH: f64 = 1.25;
+/// The longest time between two probes of one canary.
+pub const CANARY_LATER: Duration = Duration::from_millis(50);
 /// Rounds that may be discarded in a row, because an agent was late, before the step counts as not measured.
 pub const DISCARDS_IN_A_ROW: u32 = 20;
 /// Time between two heartbeats of a held connection.

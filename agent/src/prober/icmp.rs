@@ -57,9 +57,9 @@ impl EchoSocket {
     pub(crate) fn open(to: IpAddr, id: u16) -> io::Result<Self> {
         let v6 = to.is_ipv6();
         let (domain, protocol) = if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
-        let (socket, raw) = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
+        let (socket, raw) = match Socket::new(domain, Type::DGRAM.nonblocking(), Some(protocol)) {
             Ok(socket) => (socket, false),
-            Err(_) => match Socket::new(domain, Type::RAW, Some(protocol)) {
+            Err(_) => match Socket::new(domain, Type::RAW.nonblocking(), Some(protocol)) {
                 Ok(socket) => (socket, true),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return Err(io::Error::new(
@@ -71,7 +71,6 @@ impl EchoSocket {
                 Err(error) => return Err(error),
             },
         };
-        socket.set_nonblocking(true)?;
         kernel::report_icmp_errors(socket.as_fd(), v6)?;
         kernel::report_ttl(socket.as_fd(), v6)?;
         if !raw {

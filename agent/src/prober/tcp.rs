@@ -19,8 +19,7 @@ use crate::{echo, kernel};
 /// a port can serve two destinations. With `errors`, ICMP errors end the connection and can be told from resets: right
 /// for a probe; a held connection is to behave as an application's does.
 pub(crate) async fn connect(n: Token, to: SocketAddr, errors: bool) -> Result<AsyncFd<Socket>, Failure> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;

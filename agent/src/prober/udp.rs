@@ -14,8 +14,7 @@ use crate::{echo, kernel};
 
 /// The whole probe. The socket is connected, so that only the destination's datagrams and errors reach it.
 pub(super) async fn exchange(n: Token, to: SocketAddr) -> Result<Reply, Failure> {
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     kernel::report_icmp_errors(socket.as_fd(), to.is_ipv6())?;
     bind(&socket, any(to.ip(), n.tuple_id()))?;
     socket.connect(&to.into())?;

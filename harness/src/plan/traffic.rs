@@ -13,6 +13,11 @@ pub enum Family {
 }
 
 impl Family {
+    /// An address's family.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv6() { Family::Ipv6 } else { Family::Ipv4 }
+    }
+
     /// Whether an address is of this family.
     pub fn holds(self, address: IpAddr) -> bool {
         address.is_ipv6() == (self == Family::Ipv6)

@@ -1,7 +1,9 @@
 //! Probing: streams to the agents, rounds of probes, and the verdict on each from the evidence of both ends.
 
+mod asking;
 mod ending;
 mod round;
+mod seen;
 mod session;
 mod verdict;
 

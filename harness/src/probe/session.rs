@@ -246,6 +246,8 @@ impl Keeper {
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Written while answers are read: an agent whose answers nobody takes reads no more calls, and neither does what is in between.
         let mut outbox = Vec::new();
+        // Acknowledgements travel with the next call, or with the next pulse: nobody waits for them.
+        let mut acks = Vec::new();
         let mut greeted = false;
         let mut heard = Instant::now();
         loop {
@@ -253,8 +255,11 @@ impl Keeper {
             tokio::select! {
                 () = ending.lost() => return End::Broken("the connection broke".into()),
                 // A connection whose other end is gone is noticed by whoever writes. No call has this id.
-                _ = pulse.tick(), if outbox.is_empty() && !(greeted && self.open.is_empty()) => {
-                    say(&mut outbox, &ToAgent::Ack { ack: 0 });
+                _ = pulse.tick(), if outbox.is_empty() && !(greeted && self.open.is_empty() && acks.is_empty()) => {
+                    if acks.is_empty() {
+                        say(&mut acks, &ToAgent::Ack { ack: 0 });
+                    }
+                    outbox.append(&mut acks);
                     if greeted {
                         self.give_up_late();
                     }
@@ -279,7 +284,7 @@ impl Keeper {
                             greeted = true;
                             self.say_again(&mut outbox);
                         } else if let Some(ack) = self.hear(&line) {
-                            say(&mut outbox, &ToAgent::Ack { ack });
+                            say(&mut acks, &ToAgent::Ack { ack });
                         }
                     }
                     Ok(None) => return End::Broken(ending.last_words(&mut process).await),
@@ -292,6 +297,7 @@ impl Keeper {
                         }
                         let id = self.next;
                         self.next += 1;
+                        outbox.append(&mut acks);
                         say(&mut outbox, &ToAgent::Call { id, call: call.clone() });
                         let open = Open { call, answers: Vec::new(), seen: BTreeSet::new(), since: Instant::now(), reply };
                         self.open.insert(id, open);

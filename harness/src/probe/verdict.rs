@@ -13,7 +13,8 @@ pub struct Evidence {
     pub got: Option<Got>,
     /// Whether the opening packet arrived in the receiving pod; none if its agent could not tell.
     pub arrived: Option<bool>,
-    /// Whether the receiver's own listener answered over loopback in this round; true where there is none to ask (ICMP).
+    /// Whether the receiver's listener answered in this round: somebody, or else the receiver itself over loopback; true where there is
+    /// none to ask (ICMP).
     pub listener: bool,
     /// What an agent or the operating system said about it.
     pub detail: Option<String>,

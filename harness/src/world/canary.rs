@@ -169,7 +169,7 @@ impl Canary {
         let mut heard = counted_from;
         let nodes: BTreeSet<_> = self.pairs.keys().cloned().collect();
         let mut followed = Followed { after: BTreeMap::new(), missing: nodes.clone(), unseen: nodes };
-        let mut next = Instant::now();
+        let (mut next, mut pause) = (Instant::now(), waits::CANARY_INTERVAL);
         let mut rounds = FuturesUnordered::new();
         let (mut silent, mut away) = (pin!(self.silence(objects)), false);
         while !followed.missing.is_empty()
@@ -178,8 +178,8 @@ impl Canary {
             tokio::select! {
                 () = &mut silent, if !away => away = true,
                 () = tokio::time::sleep_until(next), if rounds.len() < IN_FLIGHT => {
-                    let soon = counted_from.elapsed() < waits::CANARY_SOON;
-                    next = Instant::now() + if soon { waits::CANARY_INTERVAL } else { waits::CANARY_LATER };
+                    next = Instant::now() + pause;
+                    pause = pause.mul_f64(waits::CANARY_STRETCH).min(waits::CANARY_LATER);
                     let cells = followed.missing.iter().filter_map(|node| self.pairs.get(node).cloned()).collect();
                     rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
                 }
