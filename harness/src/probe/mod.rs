@@ -1,10 +1,12 @@
 //! Probing: streams to the agents, rounds of probes, and the verdict on each from the evidence of both ends.
 
 mod ending;
+mod errors;
 mod round;
 mod session;
 mod verdict;
 
+pub use errors::rest;
 pub use round::{Member, Observation, Round, sample};
 pub use session::{Session, SessionError};
 pub use verdict::{Evidence, Verdict};

@@ -9,8 +9,12 @@ use futures::future::join_all;
 use netpol_wire::{Answer, Arrival, Call, Got, Probe, ProbeResult, Proto, Token};
 use tokio::time::Instant;
 
+use super::errors::{self, ErrorBudget};
 use super::{Evidence, Session, Verdict};
 use crate::plan::{BoundPod, Cell, PodRef, Route, Transport};
+
+/// Bytes of a datagram that is to go in fragments: more than a packet has, also where frames are jumbo (9,001 bytes).
+const FRAGMENTED: u16 = 10_000;
 
 /// A pod that takes part in rounds.
 #[derive(Debug)]
@@ -20,12 +24,13 @@ pub struct Member {
     /// Where it is.
     pub bound: BoundPod,
     next: AtomicU32,
+    pub(super) errors: ErrorBudget,
 }
 
 impl Member {
     /// A pod with its stream; its tuples start from the first.
     pub fn new(session: Session, bound: BoundPod) -> Self {
-        Member { session, bound, next: AtomicU32::new(0) }
+        Member { session, bound, next: AtomicU32::new(0), errors: ErrorBudget::default() }
     }
 
     /// Numbers its probes from `first`. A pod that was created again goes on where the one before it ended: packets of that one,
@@ -66,15 +71,19 @@ pub struct Round {
     pub cells: BTreeMap<Cell, Observation>,
     /// By how much an agent was late at the most.
     pub late: Duration,
+    /// How long it waited for receivers that had sent all the ICMP errors that they may.
+    pub waited: Duration,
 }
 
 /// Probes every cell once. A pod whose agent cannot be asked leaves its cells [`Verdict::NotMeasured`].
 pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, Route>, timeout: Duration) -> Round {
+    let asked = Instant::now();
+    errors::await_turn(members, cells).await;
     let sent = Instant::now();
     let outgoing = address(members, cells, timeout);
     let results = ask_probers(members, &outgoing).await;
     let arrivals = ask_receivers(members, cells, &outgoing, &results).await;
-    let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO };
+    let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO, waited: sent - asked };
     for result in results.values().filter_map(|result| result.as_ref().ok()) {
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }
@@ -105,7 +114,7 @@ impl Outgoing {
         self.cells.get(cell).map(|token| (cell.from.clone(), *token))
     }
 
-    /// The loopback probes of a route's receivers; echo requests need none.
+    /// The loopback probes of a route's receivers, where they have listeners.
     fn listeners(&self, route: &Route) -> impl Iterator<Item = Key> {
         route.receivers.iter().filter_map(|of| self.listeners.get(of).map(|token| (of.0.clone(), *token)))
     }
@@ -118,12 +127,13 @@ fn address(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, Route>, ti
         let Some(from) = members.get(&cell.from) else { continue };
         let token = from.token();
         outgoing.cells.insert(cell.clone(), token);
+        from.errors.spend(route);
         outgoing.probes.entry(cell.from.clone()).or_default().push(probe(token, route.transport, route.to, timeout));
         let loopback = match route.to {
             IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
             IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
         };
-        for of in route.receivers.iter().filter(|(_, transport)| *transport != Transport::Icmp) {
+        for of in route.receivers.iter().filter(|(_, transport)| transport.has_listener()) {
             let Some(receiver) = members.get(&of.0).filter(|_| !outgoing.listeners.contains_key(of)) else { continue };
             let token = receiver.token();
             outgoing.listeners.insert(of.clone(), token);
@@ -136,11 +146,12 @@ fn address(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, Route>, ti
 fn probe(n: Token, transport: Transport, to: IpAddr, timeout: Duration) -> Probe {
     let (proto, port) = match transport {
         Transport::Tcp(port) => (Proto::Tcp, Some(port)),
-        Transport::Udp(port) => (Proto::Udp, Some(port)),
+        Transport::Udp(port) | Transport::RefusedUdp(port) | Transport::FragmentedUdp(port) => (Proto::Udp, Some(port)),
         Transport::Sctp(port) => (Proto::Sctp, Some(port)),
         Transport::Icmp => (Proto::Icmp, None),
     };
-    Probe { n, proto, to, port, timeout_ms: timeout.as_millis() as u32 }
+    let bytes = matches!(transport, Transport::FragmentedUdp(_)).then_some(FRAGMENTED);
+    Probe { n, proto, to, port, bytes, timeout_ms: timeout.as_millis() as u32 }
 }
 
 async fn ask_probers(members: &BTreeMap<PodRef, Member>, outgoing: &Outgoing) -> Results {
@@ -199,7 +210,8 @@ fn gather(
     results: &Results,
     arrivals: &BTreeMap<PodRef, Result<Vec<Arrival>, String>>,
 ) -> Evidence {
-    let unmeasured = |why: String| Evidence { got: None, arrived: None, listener: true, detail: Some(why) };
+    let unmeasured =
+        |why: String| Evidence { got: None, arrived: None, listener: true, refused: None, detail: Some(why) };
     let Some(key) = outgoing.cell(cell) else { return unmeasured(format!("{} is not there", cell.from)) };
     let result = match results.get(&key) {
         Some(Ok(result)) => result,
@@ -208,9 +220,15 @@ fn gather(
     };
     let listener =
         outgoing.listeners(route).all(|key| matches!(results.get(&key), Some(Ok(ProbeResult { got: Got::Reply, .. }))));
+    let refused = matches!(route.transport, Transport::RefusedUdp(_)).then(|| {
+        let receivers = route.receivers.iter().filter_map(|(pod, _)| members.get(pod));
+        result.refused_by.is_some_and(|by| receivers.into_iter().any(|member| member.bound.ips.contains(&by)))
+    });
     // It may have arrived at any of the receivers; that it did not is known only when all of them say so.
     let (mut arrived, mut complaint) = (Some(false), None);
-    if result.got == Got::Reply {
+    // What a pod sends to itself goes over its loopback, where no capture is.
+    let to_itself = refused == Some(true) && cell.to.pod() == Some(&cell.from);
+    if result.got == Got::Reply || to_itself {
         arrived = Some(true);
     } else {
         for of in &route.receivers {
@@ -234,8 +252,11 @@ fn gather(
             }
         }
     }
+    if result.got == Got::Reply && refused.is_some() {
+        complaint = Some(format!("somebody listens there: {} is no probe for this port", cell.traffic));
+    }
     let detail = complaint.or_else(|| result.detail.clone());
-    Evidence { got: Some(result.got), arrived, listener, detail }
+    Evidence { got: Some(result.got), arrived, listener, refused, detail }
 }
 
 /// Who may have sent what arrived.
