@@ -16,13 +16,13 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use etherparse::{Icmpv4Type, Icmpv6Type, IpNumber, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use netpol_wire::{Arrival, Proto, Token};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
-use crate::{kernel, packet_filter, sctp};
+use crate::opening::{Opening, opening};
+use crate::{kernel, packet_filter};
 
 /// How old a record may be to answer a question.
 const FRESH: Duration = Duration::from_secs(10);
@@ -57,9 +57,6 @@ pub(crate) enum CaptureError {
     Lost(u32),
 }
 
-/// What names a record: tuple id and protocol, source, destination port.
-type Key = (u16, Proto, IpAddr, Option<u16>);
-
 #[derive(Debug, Clone, Copy)]
 struct Record {
     first: Instant,
@@ -69,7 +66,7 @@ struct Record {
 /// What was seen lately.
 #[derive(Debug, Default)]
 struct Records {
-    of: BTreeMap<Key, Record>,
+    of: BTreeMap<Opening, Record>,
     swept: Option<Instant>,
 }
 
@@ -135,7 +132,7 @@ impl Open {
 }
 
 impl Records {
-    fn add(&mut self, key: Key, now: Instant) {
+    fn add(&mut self, key: Opening, now: Instant) {
         let sweeps = self.swept.is_none_or(|last| now.duration_since(last) >= SWEEP);
         if sweeps && self.of.len() >= MANY {
             self.of.retain(|_, record| now.duration_since(record.first) < KEPT);
@@ -152,7 +149,7 @@ impl Records {
         let mut arrived = Vec::new();
         for &n in tokens {
             let id = n.tuple_id();
-            let lowest: Key = (id, Proto::Tcp, IpAddr::from([0; 4]), None);
+            let lowest: Opening = (id, Proto::Tcp, IpAddr::from([0; 4]), None);
             for (&(_, proto, src, port), record) in self.of.range(lowest..).take_while(|((of, ..), _)| *of == id) {
                 if now.duration_since(record.first) <= FRESH {
                     arrived.push(Arrival { n, proto, src, port, packets: record.packets });
@@ -160,50 +157,6 @@ impl Records {
             }
         }
         arrived
-    }
-}
-
-/// The record that a packet belongs to: a SYN, a datagram, an INIT or an echo request from a probe's port or identifier.
-fn opening(packet: &[u8]) -> Option<Key> {
-    // Lax, because the buffer cuts long packets off.
-    let packet = LaxSlicedPacket::from_ip(packet).ok()?;
-    let src = source(&packet)?;
-    let Some(transport) = &packet.transport else { return association(&packet, src) };
-    let (id, proto, port) = match transport {
-        TransportSlice::Tcp(tcp) if tcp.syn() && !tcp.ack() => {
-            (tcp.source_port(), Proto::Tcp, Some(tcp.destination_port()))
-        }
-        TransportSlice::Udp(udp) => (udp.source_port(), Proto::Udp, Some(udp.destination_port())),
-        TransportSlice::Icmpv4(icmp) => match icmp.icmp_type() {
-            Icmpv4Type::EchoRequest(echo) => (echo.id, Proto::Icmp, None),
-            _ => return None,
-        },
-        TransportSlice::Icmpv6(icmp) => match icmp.icmp_type() {
-            Icmpv6Type::EchoRequest(echo) => (echo.id, Proto::Icmp, None),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Token::owns(id).then_some((id, proto, src, port))
-}
-
-/// The record of an SCTP INIT, which the parser hands out as mere bytes.
-fn association(packet: &LaxSlicedPacket<'_>, src: IpAddr) -> Option<Key> {
-    let payload = match packet.net.as_ref()? {
-        LaxNetSlice::Ipv4(ip) => ip.payload(),
-        LaxNetSlice::Ipv6(ip) => ip.payload(),
-        LaxNetSlice::Arp(_) => return None,
-    };
-    let sctp = sctp::Packet::parse(payload.payload).filter(|_| payload.ip_number == IpNumber::SCTP)?;
-    let opens = matches!(sctp.chunk, sctp::Chunk::Init(_)) && Token::owns(sctp.from);
-    opens.then_some((sctp.from, Proto::Sctp, src, Some(sctp.to)))
-}
-
-fn source(packet: &LaxSlicedPacket<'_>) -> Option<IpAddr> {
-    match packet.net.as_ref()? {
-        LaxNetSlice::Ipv4(ip) => Some(ip.header().source_addr().into()),
-        LaxNetSlice::Ipv6(ip) => Some(ip.header().source_addr().into()),
-        LaxNetSlice::Arp(_) => None,
     }
 }
 
@@ -226,56 +179,14 @@ fn socket() -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etherparse::PacketBuilder;
 
     const SOURCE: [u8; 4] = [10, 1, 1, 2];
-
-    fn syn(source_port: u16) -> Vec<u8> {
-        let mut packet = Vec::new();
-        PacketBuilder::ipv4(SOURCE, [10, 1, 2, 3], 64)
-            .tcp(source_port, 8888, 1, 1000)
-            .syn()
-            .write(&mut packet, &[])
-            .unwrap();
-        packet
-    }
-
-    #[test]
-    fn opening_packets_of_probes_are_recognised() {
-        let src = IpAddr::from(SOURCE);
-        assert_eq!(opening(&syn(10_361)), Some((10_361, Proto::Tcp, src, Some(8888))));
-        let ip = || PacketBuilder::ipv4(SOURCE, [10, 1, 2, 3], 64);
-        let mut packet = Vec::new();
-        ip().udp(10_000, 53).write(&mut packet, &[0; 1000]).unwrap();
-        assert_eq!(opening(&packet[..SNAP as usize]), Some((10_000, Proto::Udp, src, Some(53))), "cut off");
-        packet.clear();
-        ip().icmpv4_echo_request(29_999, 1).write(&mut packet, b"x").unwrap();
-        assert_eq!(opening(&packet), Some((29_999, Proto::Icmp, src, None)));
-        packet.clear();
-        let (from, to) = ([0xfd; 16], [0xfe; 16]);
-        PacketBuilder::ipv6(from, to, 64).icmpv6_echo_request(20_000, 1).write(&mut packet, b"x").unwrap();
-        assert_eq!(opening(&packet), Some((20_000, Proto::Icmp, from.into(), None)));
-    }
-
-    #[test]
-    fn other_packets_are_not() {
-        assert_eq!(opening(&syn(40_000)), None, "not a probe's port");
-        let ip = || PacketBuilder::ipv4(SOURCE, [10, 1, 2, 3], 64);
-        let mut packet = Vec::new();
-        ip().tcp(10_000, 8888, 1, 1000).syn().ack(1).write(&mut packet, &[]).unwrap();
-        assert_eq!(opening(&packet), None, "the answer to a SYN");
-        packet.clear();
-        ip().icmpv4_echo_reply(10_000, 1).write(&mut packet, &[]).unwrap();
-        assert_eq!(opening(&packet), None, "the answer to a ping");
-        assert_eq!(opening(&[]), None);
-        assert_eq!(opening(&[0x45, 0, 0]), None);
-    }
 
     #[test]
     fn packets_are_counted_per_source_and_forgotten_in_time() {
         let mut records = Records::default();
         let began = Instant::now();
-        let key = opening(&syn(10_001)).unwrap();
+        let key: Opening = (10_001, Proto::Tcp, SOURCE.into(), Some(8888));
         let other = (key.0, key.1, IpAddr::from([10, 1, 1, 9]), key.3);
         records.add(key, began);
         records.add(key, began + Duration::from_secs(1));

@@ -55,6 +55,10 @@ pub struct ClientArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
 
+    /// Give up a request after this time, and send the next [default: the interval, but no less than 500ms and no more than 5s]
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub timeout: Option<Duration>,
+
     /// End after this time, such as 500ms, with success whatever came of the requests; for init containers [default: never]
     #[arg(long = "for", value_name = "DURATION", value_parser = interval)]
     pub duration: Option<Duration>,

@@ -18,35 +18,47 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Characters of a response's first line that are logged.
 const LOGGED: usize = 200;
 
-/// Requests the target for ever. A new connection each time, because an established one survives a policy (N63).
-///
-/// What fails is not logged: `kubectl logs` merges stdout and stderr, and the lesson is that the log stops growing.
-/// A request that is under way when the next is due takes its place, so that requests do not pile up behind a policy; the
-/// next one then starts at the next multiple of the interval.
-pub(crate) async fn request_forever(target: Url, interval: Duration) -> anyhow::Result<()> {
-    let client = Client::builder()
-        .no_proxy()
-        .tls_backend_preconfigured(no_tls()?)
-        .pool_max_idle_per_host(0)
-        .redirect(redirect::Policy::none())
-        .timeout(interval.clamp(LEAST_TIMEOUT, LONGEST_TIMEOUT))
-        .build()
-        .context("cannot set up an HTTP client")?;
-    let mut due = tokio::time::interval(interval);
-    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        due.tick().await;
-        let started = Instant::now();
-        let Ok(response) =
-            client.get(target.clone()).header(CONNECTION, HeaderValue::from_static("close")).send().await
-        else {
-            continue;
-        };
-        let (status, from) = (response.status(), response.remote_addr());
-        let Ok(body) = response.text().await else { continue };
-        let line = log_line(Timestamp::now(), status, from, &body, started.elapsed());
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write the log to stdout")?;
+/// What is requested, and how often.
+pub(crate) struct Requests {
+    pub(crate) target: Url,
+    pub(crate) interval: Duration,
+    /// How long a response may take, where somebody says so.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Requests {
+    /// Requests the target for ever. A new connection each time, because an established one survives a policy (N63).
+    ///
+    /// What fails is not logged: `kubectl logs` merges stdout and stderr, and the lesson is that the log stops growing.
+    /// A request that is under way when the next is due takes its place, so that requests do not pile up behind a policy; the
+    /// next one then starts at the next multiple of the interval. Who wants to see how short a time a policy was not there gives a short
+    /// timeout: a lost SYN is not sent again for a second.
+    pub(crate) async fn send_forever(self) -> anyhow::Result<()> {
+        let Self { target, interval, timeout } = self;
+        let client = Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(no_tls()?)
+            .pool_max_idle_per_host(0)
+            .redirect(redirect::Policy::none())
+            .timeout(timeout.unwrap_or_else(|| interval.clamp(LEAST_TIMEOUT, LONGEST_TIMEOUT)))
+            .build()
+            .context("cannot set up an HTTP client")?;
+        let mut due = tokio::time::interval(interval);
+        due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            due.tick().await;
+            let started = Instant::now();
+            let Ok(response) =
+                client.get(target.clone()).header(CONNECTION, HeaderValue::from_static("close")).send().await
+            else {
+                continue;
+            };
+            let (status, from) = (response.status(), response.remote_addr());
+            let Ok(body) = response.text().await else { continue };
+            let line = log_line(Timestamp::now(), status, from, &body, started.elapsed());
+            let mut stdout = std::io::stdout().lock();
+            writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write the log to stdout")?;
+        }
     }
 }
 

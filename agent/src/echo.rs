@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Over TCP any number of lines go over one connection (held connections send numbered `beat`s); over UDP each datagram is
-//! a line, and its newline may be left out. What stands in a line is the sender's affair, up to [`LONGEST`] bytes.
+//! a line, and its newline may be left out. What stands in a line is the sender's affair, up to [`LONGEST`] bytes; over UDP
+//! as many as a datagram has.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,10 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UdpSocket};
 
-/// Bytes of the longest line, its newline included.
+/// Bytes of the longest line over TCP, its newline included; a longer one over UDP is a probe's of that size.
 pub(crate) const LONGEST: usize = 1024;
+/// Bytes of the longest datagram that there is.
+const LONGEST_DATAGRAM: usize = 65_535;
 
 /// The answer to a line, without newline.
 pub(crate) fn answer(line: &str, source: IpAddr) -> String {
@@ -51,14 +54,14 @@ pub(crate) async fn serve_tcp(mut stream: TcpStream, peer: SocketAddr) -> io::Re
 
 /// Echoes datagrams for as long as the socket lives.
 pub(crate) async fn serve_udp(socket: UdpSocket) {
-    let mut datagram = [0; LONGEST];
+    let mut datagram = vec![0; LONGEST_DATAGRAM];
     loop {
         // Errors here are ICMP errors to earlier answers: they concern a peer that has gone, not the socket.
         let Ok((len, peer)) = socket.recv_from(&mut datagram).await else { continue };
         let text = String::from_utf8_lossy(&datagram[..len]);
         let mut out = answer(text.trim_end_matches(['\n', '\r']), peer.ip());
         out.push('\n');
-        // An answer that cannot be sent is a lost datagram, which the prober sees.
+        // An answer that cannot be sent, or is too large for a datagram, is a lost one, which the prober sees.
         let _ = socket.send_to(out.as_bytes(), peer).await;
     }
 }

@@ -25,13 +25,20 @@ pub(crate) struct IcmpError {
     pub(crate) from: Option<IpAddr>,
 }
 
+impl IcmpError {
+    /// Whether it says that nobody listens on the port.
+    pub(crate) fn is_port_unreachable(&self) -> bool {
+        matches!((self.v6, self.kind, self.code), (false, 3, 3) | (true, 1, 4))
+    }
+}
+
 impl fmt::Display for IcmpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match (self.v6, self.kind, self.code) {
             (false, 3, 0) => "network unreachable",
             (false, 3, 1) => "host unreachable",
             (false, 3, 2) => "protocol unreachable",
-            (false, 3, 3) | (true, 1, 4) => "port unreachable",
+            _ if self.is_port_unreachable() => "port unreachable",
             (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited",
             (true, 1, 0) => "no route",
             (true, 1, 3) => "address unreachable",

@@ -21,6 +21,7 @@ mod http;
 mod kernel;
 mod lag;
 mod ledger;
+mod opening;
 mod packet_filter;
 pub mod ping;
 mod prober;
@@ -40,8 +41,8 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     let (server, client) = match args.command {
         AgentCommand::Attach => return attach::run(),
         AgentCommand::Server(server) => (server, None),
-        AgentCommand::Client(ClientArgs { target, interval, duration, server }) => {
-            (server, Some((target, interval, duration)))
+        AgentCommand::Client(ClientArgs { target, interval, timeout, duration, server }) => {
+            (server, Some((client::Requests { target, interval, timeout }, duration)))
         }
     };
     raise_descriptor_limit();
@@ -57,9 +58,9 @@ pub fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(session::accept(relays, Arc::clone(&agent)));
         let requests = async {
             match client {
-                Some((target, interval, None)) => client::request_forever(target, interval).await,
-                Some((target, interval, Some(duration))) => {
-                    tokio::time::timeout(duration, client::request_forever(target, interval)).await.unwrap_or(Ok(()))
+                Some((requests, None)) => requests.send_forever().await,
+                Some((requests, Some(duration))) => {
+                    tokio::time::timeout(duration, requests.send_forever()).await.unwrap_or(Ok(()))
                 }
                 None => std::future::pending().await,
             }

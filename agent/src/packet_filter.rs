@@ -19,7 +19,7 @@ const HARDWARE_TYPE: u32 = METADATA + 28;
 type Instruction = (&'static str, u32, u32, &'static str, &'static str);
 
 /// Passes TCP SYNs without ACK, UDP datagrams, SCTP INITs and echo requests that came in for this host on other interfaces than the
-/// loopback, cut to `snap` bytes. Expects the network header at offset 0 (a packet socket of type DGRAM).
+/// loopback, of fragments the first, cut to `snap` bytes. Expects the network header at offset 0 (a packet socket of type DGRAM).
 pub(crate) fn opening(snap: u32) -> Vec<SockFilter> {
     #[rustfmt::skip]
     let program = [
@@ -37,10 +37,15 @@ pub(crate) fn opening(snap: u32) -> Vec<SockFilter> {
         ("",     BPF_LDX | BPF_B | BPF_MSH,  0,                                 "",     ""),
         ("",     BPF_LD | BPF_B | BPF_ABS,   9,                                 "",     ""),
         ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_ICMP as u32,         "ping", "port"),
-        // Without extension headers, which probes do not have.
+        // Without extension headers, which probes do not have; but for that of a fragment.
         ("ipv6", BPF_LDX | BPF_W | BPF_IMM,  40,                                "",     ""),
         ("",     BPF_LD | BPF_B | BPF_ABS,   6,                                 "",     ""),
-        ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_ICMPV6 as u32,       "ping6", "port"),
+        ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_FRAGMENT as u32,     "",     "type6"),
+        ("",     BPF_LD | BPF_H | BPF_ABS,   42,                                "",     ""),
+        ("",     BPF_JMP | BPF_JSET,         0xfff8,                            "drop", ""),
+        ("",     BPF_LDX | BPF_W | BPF_IMM,  48,                                "",     ""),
+        ("",     BPF_LD | BPF_B | BPF_ABS,   40,                                "",     ""),
+        ("type6", BPF_JMP | BPF_JEQ,         libc::IPPROTO_ICMPV6 as u32,       "ping6", "port"),
         ("port", BPF_JMP | BPF_JEQ,          libc::IPPROTO_UDP as u32,          "pass", ""),
         ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_SCTP as u32,         "sctp", ""),
         ("",     BPF_JMP | BPF_JEQ,          libc::IPPROTO_TCP as u32,          "",     "drop"),

@@ -6,6 +6,7 @@
 //! broken_enforcer --mutant ignores-egress --kubeconfig FILE --node NAME …
 //! ```
 
+mod fragments;
 mod lists;
 mod memory;
 mod mutant;
@@ -47,6 +48,7 @@ fn mutants() -> impl Iterator<Item = &'static Mutant> {
         ports::MUTANTS,
         world::MUTANTS,
         ruleset::MUTANTS,
+        fragments::MUTANTS,
         memory::MUTANTS,
         rewriting::MUTANTS,
     ];

@@ -38,16 +38,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "flushes-at-its-start",
         "P27",
         "Rules that are there at the start are flushed, and pods are open until the new ones are written",
-        Bug::Memory(|| Box::new(Flushing { started: false })),
-    )
-    .seen_by("`restarts::a_killed_enforcer_leaves_the_rules_and_finds_them_again` in enforcer/tests/kernel; lifecycle/enforcer-restarts looks when the enforcer is back"),
+        Bug::Memory(|| Box::new(Flushing { started: false, between: open, takes: ONE_NFT * 25 })),
+    ),
+    Mutant::new(
+        "closes-at-its-start",
+        "P27",
+        "Nothing new passes from its start until the rules are written, which takes two seconds",
+        Bug::Memory(|| Box::new(Flushing { started: false, between: closed, takes: LATE * 5 })),
+    ),
     Mutant::new(
         REMOVES_RULES,
         "P27",
         "Its rules go with it, and pods are open until it is started again",
         Bug::Memory(|| Box::new(Late(Duration::ZERO))),
-    )
-    .seen_by("`restarts::a_killed_enforcer_leaves_the_rules_and_finds_them_again` in enforcer/tests/kernel; lifecycle/enforcer-restarts looks when the enforcer is back"),
+    ),
     Mutant::new(
         "opens-while-it-rewrites",
         "P25",
@@ -110,13 +114,15 @@ impl Memory for OpenUntilProgrammed {
 
 struct Flushing {
     started: bool,
+    between: fn(Ruleset) -> Ruleset,
+    takes: Duration,
 }
 
 impl Memory for Flushing {
     fn apply(&mut self, kernel: &mut Kernel, desired: Desired<'_>) -> Result<Applied, ApplyError> {
         if let (false, Desired::Ruleset(ruleset)) = (std::mem::replace(&mut self.started, true), &desired) {
-            kernel.apply(open(ruleset.clone()))?;
-            std::thread::sleep(ONE_NFT * 25);
+            kernel.apply((self.between)(ruleset.clone()))?;
+            std::thread::sleep(self.takes);
         }
         kernel.enforce(desired)
     }

@@ -68,8 +68,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         Bug::Ruleset(|_, ruleset| {
             replace_established(ruleset, &[Rule::new().ct_state(&[CtState::Established]).accept()]);
         }),
-    )
-    .seen_by("`protocols::related_errors_pass` in enforcer/tests/kernel; no probe of the catalogue provokes such an error"),
+    ),
     Mutant::new(
         "skips-same-node-ingress",
         "N14 P40",

@@ -81,6 +81,10 @@ pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
 pub const CANARY_STRETCH: f64 = 1.25;
 /// The longest time between two probes of one canary.
 pub const CANARY_LATER: Duration = Duration::from_millis(50);
+/// Time between two rounds of a settle window that have the cells that await ICMP errors: a kernel sends one a second to an address.
+pub const REFUSALS_APART: Duration = Duration::from_secs(1);
+/// The longest time between two lines of a log that is unbroken: two requests in a row were lost, as with probes.
+pub const LOG_BREAKS: Duration = Duration::from_secs(1);
 /// Rounds that may be discarded in a row, because an agent was late, before the step counts as not measured.
 pub const DISCARDS_IN_A_ROW: u32 = 20;
 /// Time between two heartbeats of a held connection.

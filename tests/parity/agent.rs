@@ -32,7 +32,7 @@ impl World {
         const PORTS: u32 = 20_000;
         static ROUND: AtomicU32 = AtomicU32::new(1);
         let n = Token(ROUND.fetch_add(1, Ordering::Relaxed) * PORTS + PORTS - 1 - number);
-        let probe = Probe { n, proto, to, port: Some(port), timeout_ms: TIMEOUT_MS };
+        let probe = Probe { n, proto, to, port: Some(port), bytes: None, timeout_ms: TIMEOUT_MS };
         let call = ToAgent::Call { id: n.0.into(), call: Call::Probe(vec![probe]) };
         let asked = self.ask(from, &call, 1);
         tokio::time::timeout(WITHIN, asked).await.unwrap_or_else(|_| panic!("the agent of {from} is silent")).remove(0)
@@ -43,7 +43,7 @@ impl World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let first = NEXT.fetch_add(count, Ordering::Relaxed);
         let port = (proto != Proto::Icmp).then_some(port);
-        let probe = |n| Probe { n: Token(n), proto, to, port, timeout_ms: TIMEOUT_MS };
+        let probe = |n| Probe { n: Token(n), proto, to, port, bytes: None, timeout_ms: TIMEOUT_MS };
         let call = ToAgent::Call { id: first.into(), call: Call::Probe((first..first + count).map(probe).collect()) };
         let asked = self.ask(from, &call, count as usize);
         tokio::time::timeout(WITHIN, asked).await.unwrap_or_else(|_| panic!("the agent of {from} is silent"))

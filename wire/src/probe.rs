@@ -33,6 +33,9 @@ pub struct Probe {
     /// The destination port; absent for ICMP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// Bytes of the datagram, and of its echo at least; absent: as many as its line has. UDP alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u16>,
     /// Milliseconds after which the answer is [`Got::Timeout`].
     pub timeout_ms: u32,
 }
@@ -68,6 +71,9 @@ pub struct ProbeResult {
     /// The prober's address as the receiver saw it; only with [`Got::Reply`] over TCP or UDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub src_seen: Option<IpAddr>,
+    /// Who said that nobody listens on the port (ICMP port unreachable); only with [`Got::Icmp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<IpAddr>,
     /// Microseconds by which this agent was late in sending or in noticing the end: its own delay, not the network's.
     pub late_us: u64,
     /// The operating system's words, for [`Got::Error`], [`Got::NoRoute`] and [`Got::Icmp`].

@@ -39,3 +39,14 @@ fn an_unknown_key_in_a_probe_is_refused() {
     let line = r#"{"id":1,"probe":[{"n":"a","proto":"tcp","to":"10.0.0.1","port":1,"timeout_ms":1,"retry":3}]}"#;
     assert!(serde_json::from_str::<ToAgent>(line).is_err());
 }
+
+#[test]
+fn what_later_agents_say_and_are_asked_is_optional() {
+    let probe =
+        r#"{"id":7,"probe":[{"n":"a1","proto":"udp","to":"10.1.2.3","port":80,"bytes":10000,"timeout_ms":250}]}"#;
+    let read: ToAgent = serde_json::from_str(probe).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), probe);
+    let refused = r#"{"id":7,"result":{"n":"a1","got":"icmp","rtt_us":412,"refused_by":"10.1.2.3","late_us":90}}"#;
+    let read: FromAgent = serde_json::from_str(refused).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), refused);
+}

@@ -68,9 +68,12 @@ async fn send(probe: &Probe, lag: &Lag) -> ProbeResult {
     let timeout = Duration::from_millis(probe.timeout_ms.into());
     let sent = Instant::now();
     let exchange = async {
+        if probe.bytes.is_some() && probe.proto != Proto::Udp {
+            return Err(Failure::Nonsense("only a UDP probe has a size".to_owned()));
+        }
         match (probe.proto, probe.port) {
             (Proto::Tcp, Some(port)) => tcp::exchange(probe.n, SocketAddr::new(probe.to, port)).await,
-            (Proto::Udp, Some(port)) => udp::exchange(probe.n, SocketAddr::new(probe.to, port)).await,
+            (Proto::Udp, Some(port)) => udp::exchange(probe.n, SocketAddr::new(probe.to, port), probe.bytes).await,
             (Proto::Sctp, Some(port)) => sctp::exchange(probe.n, SocketAddr::new(probe.to, port)).await,
             (Proto::Icmp, None) => icmp::exchange(probe.n, probe.to).await,
             (Proto::Tcp | Proto::Udp | Proto::Sctp, None) => {
@@ -79,8 +82,15 @@ async fn send(probe: &Probe, lag: &Lag) -> ProbeResult {
             (Proto::Icmp, Some(_)) => Err(Failure::Nonsense("an ICMP probe has no port".to_owned())),
         }
     };
-    let mut result =
-        ProbeResult { n: probe.n, got: Got::Timeout, rtt_us: None, src_seen: None, late_us: 0, detail: None };
+    let mut result = ProbeResult {
+        n: probe.n,
+        got: Got::Timeout,
+        rtt_us: None,
+        src_seen: None,
+        refused_by: None,
+        late_us: 0,
+        detail: None,
+    };
     match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(reply)) => {
             result.got = Got::Reply;
@@ -88,6 +98,9 @@ async fn send(probe: &Probe, lag: &Lag) -> ProbeResult {
             result.src_seen = reply.src_seen;
         }
         Ok(Err(failure)) => {
+            if let Failure::Icmp(error, false) = &failure {
+                result.refused_by = error.from.filter(|_| error.is_port_unreachable());
+            }
             let (got, detail) = classify(failure);
             result.got = got;
             result.detail = detail;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_route::route::RouteType;
 
@@ -58,22 +58,7 @@ fn the_log_grows_with_responses_stops_without_and_grows_again() {
         let _ready = Relay::attach(&network.b);
         let arguments =
             ["agent", "client", "--target", "http://10.1.2.3:8888/", "--interval", "50ms", "--port", "8888"];
-        // Both streams, as a pod's log merges them.
-        let (read, write) = std::io::pipe().unwrap();
-        let mut command = netpol(&network.a, &arguments);
-        command.stdout(write.try_clone().unwrap()).stderr(write).stdin(Stdio::null());
-        let _client = Process(command.spawn().unwrap());
-        drop(command);
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let writer = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(read).lines().map_while(Result::ok) {
-                // What the test harness around the client prints.
-                if !line.is_empty() && !line.starts_with("running ") {
-                    writer.lock().unwrap().push(line);
-                }
-            }
-        });
+        let (_client, log) = logging(&network, &arguments);
         let len = || log.lock().unwrap().len();
         std::thread::sleep(Duration::from_millis(300));
         eventually("the log grows", || len() > 5);
@@ -82,7 +67,7 @@ fn the_log_grows_with_responses_stops_without_and_grows_again() {
         assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == "2026-11-22T10:00:00.123Z".len(), "{line}");
         assert!(rest.starts_with("200 from 10.1.2.3:8888: server saw 10.1.1.2 (") && rest.ends_with(" ms)"), "{line}");
 
-        let (before, started) = (len(), std::time::Instant::now());
+        let (before, started) = (len(), Instant::now());
         std::thread::sleep(Duration::from_millis(1000));
         let (grown, most) = (len() - before, started.elapsed().as_millis() as usize / 50 + 1);
         assert!(grown >= most / 2 && grown <= most, "{grown} of at most {most}");
@@ -98,4 +83,48 @@ fn the_log_grows_with_responses_stops_without_and_grows_again() {
         assert!(healed > blocked, "it grows again");
         assert!(healed - blocked <= 16, "nothing has piled up: {}", healed - blocked);
     });
+}
+
+#[test]
+fn a_short_timeout_sees_what_is_open_for_a_moment() {
+    in_scratch("client::a_short_timeout_sees_what_is_open_for_a_moment", || {
+        let network = Network::new();
+        let _b = agent(&network.b, "server --port 8888");
+        let _ready = Relay::attach(&network.b);
+        network.router.route(B, 32, Err(RouteType::BlackHole));
+        let arguments = "agent client --target http://10.1.2.3:8888/ --interval 20ms --timeout 20ms";
+        let (_client, log) = logging(&network, &arguments.split(' ').collect::<Vec<_>>());
+        let _asking = Relay::attach(&network.a);
+        // Within the half second that a request would otherwise wait, with its lost SYN.
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(110));
+            let before = log.lock().unwrap().len();
+            network.router.route_on(B, "to-b");
+            let opened = Instant::now();
+            eventually("somebody gets through", || log.lock().unwrap().len() > before);
+            assert!(opened.elapsed() < Duration::from_millis(300), "{:?}", opened.elapsed());
+            network.router.route(B, 32, Err(RouteType::BlackHole));
+        }
+    });
+}
+
+/// A client, and the lines of its log as they come.
+fn logging(network: &Network, arguments: &[&str]) -> (Process, Arc<Mutex<Vec<String>>>) {
+    // Both streams, as a pod's log merges them.
+    let (read, write) = std::io::pipe().unwrap();
+    let mut command = netpol(&network.a, arguments);
+    command.stdout(write.try_clone().unwrap()).stderr(write).stdin(Stdio::null());
+    let client = Process(command.spawn().unwrap());
+    drop(command);
+    let log: Arc<Mutex<Vec<String>>> = Arc::default();
+    let writer = log.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(read).lines().map_while(Result::ok) {
+            // What the test harness around the client prints.
+            if !line.is_empty() && !line.starts_with("running ") {
+                writer.lock().unwrap().push(line);
+            }
+        }
+    });
+    (client, log)
 }

@@ -5,6 +5,7 @@
 mod calls;
 mod client;
 mod commands;
+mod fragments;
 mod held;
 mod pods;
 mod probes;

@@ -2,7 +2,7 @@
 //! the real relay.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -34,6 +34,23 @@ impl Network {
         network.a.route(Ipv4Addr::new(10, 1, 0, 0), 16, Ok(GATEWAY_A));
         network.b.route(Ipv4Addr::new(10, 1, 0, 0), 16, Ok(GATEWAY_B));
         network
+    }
+
+    /// The same over IPv6.
+    pub(crate) fn with_ipv6(&self, a: Ipv6Addr, b: Ipv6Addr) {
+        self.router.sysctl("ipv6/conf/all/forwarding", "1");
+        for (pod, address, other, link) in [(&self.a, a, b, "to-a"), (&self.b, b, a, "to-b")] {
+            let gateway = Ipv6Addr::from_bits(address.to_bits() & !0xffff | 1);
+            self.router.address_v6(link, gateway);
+            pod.address_v6("eth0", address);
+            pod.route_v6(other, 64, gateway);
+        }
+        // Until the links have their own addresses, nobody asks who has another.
+        let tentative = |netns: &Netns| {
+            let all = netns.inside(|| std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap());
+            all.lines().any(|line| u8::from_str_radix(line.split_whitespace().nth(4).unwrap(), 16).unwrap() & 0x40 != 0)
+        };
+        eventually("addresses that are sure", || ![&self.a, &self.router, &self.b].into_iter().any(tentative));
     }
 }
 
@@ -146,7 +163,7 @@ impl Relay {
 
     pub(crate) fn probe(&mut self, proto: Proto, to: impl Into<std::net::IpAddr>, port: u16) -> Probe {
         let port = (proto != Proto::Icmp).then_some(port);
-        Probe { n: self.token(), proto, to: to.into(), port, timeout_ms: 400 }
+        Probe { n: self.token(), proto, to: to.into(), port, bytes: None, timeout_ms: 400 }
     }
 
     /// Sends probes and waits for all results, which are returned in the order of the probes.

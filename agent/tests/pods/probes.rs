@@ -52,6 +52,7 @@ fn a_closed_port_rejects_and_the_packet_is_seen_all_the_same() {
             result.detail.as_deref().is_some_and(|d| d.contains("port unreachable") && d.contains("10.1.2.3")),
             "{result:?}"
         );
+        assert_eq!(result.refused_by, Some(B.into()), "{result:?}");
         let arrived = b.arrivals(&[syn, datagram]);
         assert_eq!(arrived.iter().map(|a| (a.n, a.packets)).collect::<Vec<_>>(), [(syn, 1), (datagram, 1)]);
     });
@@ -107,6 +108,7 @@ fn icmp_errors_of_the_way_are_told_from_resets_and_from_missing_routes() {
                 assert_got(&result, Got::Icmp);
                 let detail = result.detail.unwrap();
                 assert!(detail.contains(words) && detail.contains("10.1.1.1"), "{proto:?}: {detail}");
+                assert_eq!(result.refused_by, None, "it is not the port that is unreachable");
             }
             std::thread::sleep(Duration::from_millis(1500));
         }
@@ -139,6 +141,7 @@ fn the_loopback_tells_a_live_listener_from_a_dead_one() {
             assert_got(&result, Got::Rst);
             let (_, result) = b.got(Proto::Udp, address, 8889);
             assert_got(&result, Got::Icmp);
+            assert_eq!(result.refused_by, Some(address), "{result:?}");
         }
     });
 }
@@ -182,11 +185,15 @@ fn what_cannot_be_sent_says_why() {
         let _taken = network.a.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, probe.n.tuple_id())).unwrap());
         let mut portless = a.probe(Proto::Tcp, B, 8888);
         portless.port = None;
-        let results = a.send(&[probe, portless]);
+        let mut sized = a.probe(Proto::Tcp, B, 8888);
+        sized.bytes = Some(10_000);
+        let results = a.send(&[probe, portless, sized]);
         assert_got(&results[0], Got::Error);
         assert!(results[0].detail.as_deref().unwrap().contains("in use"), "{:?}", results[0]);
         assert_got(&results[1], Got::Error);
         assert!(results[1].detail.as_deref().unwrap().contains("needs a port"), "{:?}", results[1]);
+        assert_got(&results[2], Got::Error);
+        assert!(results[2].detail.as_deref().unwrap().contains("only a UDP probe"), "{:?}", results[2]);
     });
 }
 

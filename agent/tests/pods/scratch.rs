@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -159,6 +159,23 @@ impl Netns {
                 .output_interface(link)
                 .scope(RouteScope::Link);
             handle.route().add(route.build()).replace().execute().await.unwrap();
+        });
+    }
+
+    /// Gives an interface an address of a network of 64 bits, at once: without asking whether another has it.
+    pub(crate) fn address_v6(&self, interface: &str, address: Ipv6Addr) {
+        self.sysctl(&format!("ipv6/conf/{interface}/accept_dad"), "0");
+        self.configure(|handle| async move {
+            let link = index(&handle, interface).await;
+            handle.address().add(link, address.into(), 64).execute().await.unwrap();
+        });
+    }
+
+    /// A route through a gateway.
+    pub(crate) fn route_v6(&self, to: Ipv6Addr, prefix: u8, gateway: Ipv6Addr) {
+        self.configure(|handle| async move {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, prefix).gateway(gateway);
+            handle.route().add(route.build()).execute().await.unwrap();
         });
     }
 

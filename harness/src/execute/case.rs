@@ -150,7 +150,7 @@ mod tests {
             let cases = loaded.cases.iter().filter(|case| missing(case, cluster).contains(&Need::EngineRestart));
             cases.map(|case| case.id.clone()).collect()
         };
-        assert_eq!(restarting(&cluster), ["lifecycle/enforcer-restarts"]);
+        assert_eq!(restarting(&cluster), ["lifecycle/across-a-restart", "lifecycle/enforcer-restarts"]);
         cluster.may_restart_engine = true;
         assert_eq!(restarting(&cluster), [""; 0]);
     }

@@ -61,7 +61,8 @@ pub(super) async fn control(
             };
             return Ok((control, unsupported));
         }
-        if start.elapsed() > waits::OPTIONAL_PASSES.limit && missing.iter().all(|(cell, _)| is_optional(world, cell)) {
+        let optional = |(cell, seen): &(&Cell, &Observation)| is_optional(world, cell, seen);
+        if start.elapsed() > waits::OPTIONAL_PASSES.limit && missing.iter().all(optional) {
             unsupported.extend(missing.iter().map(|(cell, _)| (*cell).clone()));
             cells.retain(|cell, _| !unsupported.contains(cell));
             continue;
@@ -82,10 +83,17 @@ pub(super) async fn control(
     }
 }
 
-/// Whether a network may be unable to carry a cell without any policy: SCTP (N46), and what lies outside the cluster.
-fn is_optional(world: &World, cell: &Cell) -> bool {
+/// Whether a network may be unable to carry a cell without any policy: SCTP (N46), fragments and ICMP errors, which some lose, and
+/// what lies outside the cluster.
+fn is_optional(world: &World, cell: &Cell, seen: &Observation) -> bool {
     let outside = |pod: &PodRef| world.topology.slots.get(pod).is_some_and(|slot| slot == OUTSIDE);
-    matches!(cell.traffic.transport, Transport::Sctp(_)) || outside(&cell.from) || cell.to.pod().is_some_and(outside)
+    let lossy = match cell.traffic.transport {
+        Transport::Sctp(_) => true,
+        // That somebody listens, or nobody echoes, is no network's fault.
+        Transport::RefusedUdp(_) | Transport::FragmentedUdp(_) => seen.verdict.is_measured(),
+        Transport::Tcp(_) | Transport::Udp(_) | Transport::Icmp => false,
+    };
+    lossy || outside(&cell.from) || cell.to.pod().is_some_and(outside)
 }
 
 fn percentile_99(round_trips: &mut [Duration]) -> Duration {

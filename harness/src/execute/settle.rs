@@ -2,7 +2,8 @@
 //!
 //! The loss rule is asymmetric. One success on a denied cell is a leak, at once. An allowed cell fails only if a second probe
 //! with a fresh tuple and twice the timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
-//! quarter of the timeout is discarded, counted and sampled again.
+//! quarter of the timeout is discarded, counted and sampled again. Cells that await ICMP errors are in the first round of the settle window, and
+//! then once a second: their receivers send no more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Profile;
-use crate::plan::{Cell, Matrix, Route};
+use crate::plan::{Cell, Matrix, Route, Transport};
 use crate::probe::{Observation, Round, sample};
 use crate::waits;
 use crate::world::World;
@@ -31,6 +32,10 @@ pub(super) struct Watch<'a> {
     /// Single losses, once the matrix had agreed.
     pub losses: u32,
     settling: bool,
+    /// Time in which it waited for receivers that had sent all the ICMP errors that they may.
+    waited: Duration,
+    /// When the settle window last had a round with the cells that await such errors.
+    refused: Option<Instant>,
 }
 
 /// How much an observation weighs against a cell.
@@ -49,18 +54,34 @@ impl<'a> Watch<'a> {
     pub(super) fn new(world: &'a World, expected: &'a Matrix, profile: Profile, timeout: Duration) -> Self {
         let cells = expected.iter().map(|(cell, expected)| (cell.clone(), expected.route.clone())).collect();
         let decided = BTreeMap::new();
-        Watch { world, expected, cells, profile, timeout, decided, rounds: 0, discarded: 0, losses: 0, settling: false }
+        Watch {
+            world,
+            expected,
+            cells,
+            profile,
+            timeout,
+            decided,
+            rounds: 0,
+            discarded: 0,
+            losses: 0,
+            settling: false,
+            waited: Duration::ZERO,
+            refused: None,
+        }
     }
 
-    /// Samples until everything asserted agrees, for `limit` at most; when the first agreeing round was sent.
+    /// Samples until everything asserted agrees, for `limit` at most; when the first agreeing round was due, the time for which it waited
+    /// for receivers left out.
     pub(super) async fn agree(&mut self, limit: Duration) -> Result<Option<Instant>, AlwaysLate> {
         let mut start = Instant::now();
+        let before = self.waited;
         loop {
-            let sent = Instant::now();
-            let round = self.round().await?;
+            let waited = self.waited - before;
+            let sent = Instant::now() - waited;
+            let round = self.round(&self.cells.clone()).await?;
             // An API server that was away for a while takes nothing from the engine's time.
-            let stalled = sent.elapsed().saturating_sub(waits::PROBE_AT_MOST * 4);
-            start += stalled;
+            let took = sent.elapsed().saturating_sub(self.waited - before);
+            start += took.saturating_sub(waits::PROBE_AT_MOST * 4);
             let wrong: Vec<_> = round.cells.iter().filter(|(cell, seen)| self.is_wrong(cell, seen)).collect();
             for (cell, seen) in &wrong {
                 tracing::debug!(%cell, verdict = %seen.verdict, evidence = ?seen.evidence, after = ?start.elapsed(), "not yet");
@@ -70,7 +91,7 @@ impl<'a> Watch<'a> {
             if agrees {
                 return Ok(Some(sent));
             }
-            if start.elapsed() >= limit {
+            if start.elapsed().saturating_sub(self.waited - before) >= limit {
                 return Ok(None);
             }
         }
@@ -79,24 +100,29 @@ impl<'a> Watch<'a> {
     /// Samples for `window`; a cell that was wrong once stays wrong, by its first observation that tells of the engine.
     pub(super) async fn settle(&mut self, window: Duration) -> Result<(), AlwaysLate> {
         self.settling = true;
-        let start = Instant::now();
-        while start.elapsed() < window {
+        let end = Instant::now() + window;
+        while Instant::now() < end {
+            let due = self.due();
+            if due.is_empty() {
+                tokio::time::sleep_until(self.refused.map_or(end, |last| end.min(last + waits::REFUSALS_APART))).await;
+                continue;
+            }
             let next = Instant::now() + waits::SETTLE_ROUNDS;
-            let round = self.round().await?;
+            let round = self.round(&due).await?;
             for (cell, seen) in round.cells {
                 let decided = self.decided.get(&cell).map_or(Gravity::Fine, |decided| self.gravity(&cell, decided));
                 if decided == Gravity::Fine || self.gravity(&cell, &seen) > decided {
                     self.decided.insert(cell, seen);
                 }
             }
-            tokio::time::sleep_until(next.min(start + window)).await;
+            tokio::time::sleep_until(next.min(end)).await;
         }
         Ok(())
     }
 
     /// One round that no agent spoiled, with its losses probed a second time.
-    async fn round(&mut self) -> Result<Round, AlwaysLate> {
-        let mut round = self.undelayed(&self.cells.clone(), self.timeout).await?;
+    async fn round(&mut self, cells: &BTreeMap<Cell, Route>) -> Result<Round, AlwaysLate> {
+        let mut round = self.undelayed(cells, self.timeout).await?;
         self.rounds += 1;
         let lost = round.cells.iter().filter(|(cell, seen)| self.is_lost(cell, seen));
         let lost: BTreeMap<Cell, Route> =
@@ -113,9 +139,22 @@ impl<'a> Watch<'a> {
         Ok(round)
     }
 
+    /// The cells of the settle window's next round.
+    fn due(&mut self) -> BTreeMap<Cell, Route> {
+        let mut cells = self.cells.clone();
+        match self.refused {
+            Some(last) if last.elapsed() < waits::REFUSALS_APART => {
+                cells.retain(|_, route| !matches!(route.transport, Transport::RefusedUdp(_)));
+            }
+            _ => self.refused = Some(Instant::now()),
+        }
+        cells
+    }
+
     async fn undelayed(&mut self, cells: &BTreeMap<Cell, Route>, timeout: Duration) -> Result<Round, AlwaysLate> {
         for _ in 0..waits::DISCARDS_IN_A_ROW {
             let round = sample(&self.world.members, cells, timeout).await;
+            self.waited += round.waited;
             if round.late <= timeout / 4 {
                 return Ok(round);
             }

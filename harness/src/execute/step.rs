@@ -11,6 +11,7 @@ use super::held::HeldConnections;
 use super::settle::{AlwaysLate, Watch};
 use crate::cluster::ObjectError;
 use crate::plan::{Action, Case, Cell, Level, Matrix, Rehearsal, Step};
+use crate::probe::rest;
 use crate::report::{CellReport, Expectation, Status, StepProblem, StepReport};
 use crate::waits;
 use crate::world::{Followed, World, WorldError};
@@ -33,6 +34,8 @@ impl Stage<'_> {
     pub(super) async fn step(&mut self, world: &mut World, index: usize) -> StepReport {
         let step = &self.case.steps[index];
         let mut report = empty(step);
+        rest(&world.members).await;
+        self.logs.mark(&step.logs).await;
         let expected = match self.act(world, index).await {
             Ok(expected) => expected,
             Err(problem) => {

@@ -175,6 +175,8 @@ pub enum HeldOutcome {
 pub enum LogOutcome {
     /// New lines keep coming.
     Grows,
+    /// Lines have kept coming from before the step's actions on.
+    Unbroken,
     /// No new line comes.
     Stops,
     /// There is no line since the container began (N60).

@@ -80,7 +80,9 @@ pub(super) fn end(
 pub(super) fn traffic(transport: Transport) -> oracle::Traffic {
     match transport {
         Transport::Tcp(port) => oracle::Traffic::Tcp(port),
-        Transport::Udp(port) => oracle::Traffic::Udp(port),
+        Transport::Udp(port) | Transport::RefusedUdp(port) | Transport::FragmentedUdp(port) => {
+            oracle::Traffic::Udp(port)
+        }
         Transport::Sctp(port) => oracle::Traffic::Sctp(port),
         Transport::Icmp => oracle::Traffic::Icmp,
     }

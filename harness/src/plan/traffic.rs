@@ -44,6 +44,10 @@ pub enum Transport {
     Sctp(u16),
     /// An echo request.
     Icmp,
+    /// A datagram to this port, on which nobody listens: its answer is an ICMP error (P4).
+    RefusedUdp(u16),
+    /// A datagram to this port that is too large for one packet (P35).
+    FragmentedUdp(u16),
 }
 
 impl Transport {
@@ -51,7 +55,7 @@ impl Transport {
     pub fn port(self) -> Option<(&'static str, u16)> {
         match self {
             Transport::Tcp(port) => Some(("TCP", port)),
-            Transport::Udp(port) => Some(("UDP", port)),
+            Transport::Udp(port) | Transport::RefusedUdp(port) | Transport::FragmentedUdp(port) => Some(("UDP", port)),
             Transport::Sctp(port) => Some(("SCTP", port)),
             Transport::Icmp => None,
         }
@@ -64,11 +68,18 @@ impl Transport {
             Transport::Udp(_) => Transport::Udp(port),
             Transport::Sctp(_) => Transport::Sctp(port),
             Transport::Icmp => Transport::Icmp,
+            Transport::RefusedUdp(_) => Transport::RefusedUdp(port),
+            Transport::FragmentedUdp(_) => Transport::FragmentedUdp(port),
         }
+    }
+
+    /// Whether it is an agent that answers, which can be asked over the loopback; a kernel answers the others by itself.
+    pub fn has_listener(self) -> bool {
+        !matches!(self, Transport::Icmp | Transport::RefusedUdp(_))
     }
 }
 
-/// A probe: `tcp/8888`, `udp6/53`, `sctp/80`, `icmp4`.
+/// A probe: `tcp/8888`, `udp6/53`, `sctp/80`, `icmp4`, `refused-udp/9`, `fragmented-udp6/80`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Traffic {
     /// What is sent.
@@ -106,6 +117,8 @@ impl Traffic {
             ("tcp", _, Some(port)) => Transport::Tcp(port),
             ("udp", _, Some(port)) => Transport::Udp(port),
             ("sctp", _, Some(port)) => Transport::Sctp(port),
+            ("refused-udp", _, Some(port)) => Transport::RefusedUdp(port),
+            ("fragmented-udp", _, Some(port)) => Transport::FragmentedUdp(port),
             _ => return None,
         };
         Some(Traffic { transport, family })
@@ -124,6 +137,8 @@ impl fmt::Display for Traffic {
             Transport::Udp(port) => write!(f, "udp{family}/{port}"),
             Transport::Sctp(port) => write!(f, "sctp{family}/{port}"),
             Transport::Icmp => write!(f, "icmp{family}"),
+            Transport::RefusedUdp(port) => write!(f, "refused-udp{family}/{port}"),
+            Transport::FragmentedUdp(port) => write!(f, "fragmented-udp{family}/{port}"),
         }
     }
 }
@@ -134,11 +149,11 @@ mod tests {
 
     #[test]
     fn probes_are_read_as_they_are_written() {
-        for text in ["tcp/80", "udp6/53", "sctp4/1", "icmp", "icmp6"] {
+        for text in ["tcp/80", "udp6/53", "sctp4/1", "icmp", "icmp6", "refused-udp/9", "fragmented-udp6/80"] {
             assert_eq!(Traffic::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Traffic::parse("TCP/80"), Some(Traffic::primary(Transport::Tcp(80))));
-        for text in ["tcp", "tcp/0", "tcp/65536", "icmp/1", "tcp5/80", "gre/1", ""] {
+        for text in ["tcp", "tcp/0", "tcp/65536", "icmp/1", "tcp5/80", "gre/1", "refused-tcp/1", "refused-udp", ""] {
             assert_eq!(Traffic::parse(text), None, "{text}");
         }
     }

@@ -18,6 +18,9 @@ pub(super) type Results = BTreeMap<Key, Result<ProbeResult, String>>;
 /// A pod's listener.
 pub(super) type Listener = (PodRef, Transport, Family);
 
+/// Bytes of a datagram that is to go in fragments: more than a packet has, also where frames are jumbo (9,001 bytes).
+const FRAGMENTED: u16 = 10_000;
+
 /// The probes of a round.
 #[derive(Default)]
 pub(super) struct Outgoing {
@@ -34,6 +37,7 @@ impl Outgoing {
             let Some(from) = members.get(&cell.from) else { continue };
             let token = from.token();
             outgoing.cells.insert(cell.clone(), token);
+            from.errors.spend(route);
             let probe = probe(token, route.transport, route.to, timeout);
             outgoing.probes.entry(cell.from.clone()).or_default().push(probe);
         }
@@ -50,11 +54,12 @@ impl Outgoing {
 pub(super) fn probe(n: Token, transport: Transport, to: IpAddr, timeout: Duration) -> Probe {
     let (proto, port) = match transport {
         Transport::Tcp(port) => (Proto::Tcp, Some(port)),
-        Transport::Udp(port) => (Proto::Udp, Some(port)),
+        Transport::Udp(port) | Transport::RefusedUdp(port) | Transport::FragmentedUdp(port) => (Proto::Udp, Some(port)),
         Transport::Sctp(port) => (Proto::Sctp, Some(port)),
         Transport::Icmp => (Proto::Icmp, None),
     };
-    Probe { n, proto, to, port, timeout_ms: timeout.as_millis() as u32 }
+    let bytes = matches!(transport, Transport::FragmentedUdp(_)).then_some(FRAGMENTED);
+    Probe { n, proto, to, port, bytes, timeout_ms: timeout.as_millis() as u32 }
 }
 
 /// Whether a probe got its reply.
@@ -62,10 +67,10 @@ pub(super) fn is_reply(result: Option<&Result<ProbeResult, String>>) -> bool {
     matches!(result, Some(Ok(ProbeResult { got: Got::Reply, .. })))
 }
 
-/// The listeners behind a route; echo requests have none.
+/// The listeners behind a route; echo requests have none, and neither have datagrams that are to be refused.
 pub(super) fn listeners(route: &Route) -> impl Iterator<Item = Listener> {
     let family = Family::of(route.to);
-    let listening = route.receivers.iter().filter(|(_, transport)| *transport != Transport::Icmp);
+    let listening = route.receivers.iter().filter(|(_, transport)| transport.has_listener());
     listening.map(move |(pod, transport)| (pod.clone(), *transport, family))
 }
 
@@ -172,7 +177,8 @@ mod tests {
             let receivers = receivers.iter().map(|receiver| (pod(receiver), *transport)).collect();
             cells.insert(cell.clone(), Route { to: [10, 0, 0, 1].into(), transport: *transport, receivers });
             outgoing.cells.insert(cell, n);
-            let result = ProbeResult { n, got: *got, rtt_us: None, src_seen: None, late_us: 0, detail: None };
+            let result =
+                ProbeResult { n, got: *got, rtt_us: None, src_seen: None, late_us: 0, refused_by: None, detail: None };
             results.insert((from, n), Ok(result));
         }
         unproven(&cells, &outgoing, &results)

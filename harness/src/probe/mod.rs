@@ -2,11 +2,13 @@
 
 mod asking;
 mod ending;
+mod errors;
 mod round;
 mod seen;
 mod session;
 mod verdict;
 
+pub use errors::rest;
 pub use round::{Member, Observation, Round, sample};
 pub use session::{Session, SessionError};
 pub use verdict::{Evidence, Verdict};

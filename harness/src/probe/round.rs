@@ -8,6 +8,7 @@ use netpol_wire::{Answer, Call, Token};
 use tokio::time::Instant;
 
 use super::asking::{Outgoing, ask_listeners, ask_probers, ask_receivers, unproven};
+use super::errors::{self, ErrorBudget};
 use super::seen::Seen;
 use super::{Evidence, Session, Verdict};
 use crate::plan::{BoundPod, Cell, PodRef, Route};
@@ -20,13 +21,14 @@ pub struct Member {
     /// Where it is.
     pub bound: BoundPod,
     next: AtomicU32,
+    pub(super) errors: ErrorBudget,
 }
 
 impl Member {
     /// A pod with its stream. Its tuples start anywhere: connections that an earlier owner of its address has left behind, in whatever
     /// table, are not its own.
     pub fn new(session: Session, bound: BoundPod) -> Self {
-        Member { session, bound, next: AtomicU32::new(fastrand::u32(..Token::SPAN)) }
+        Member { session, bound, next: AtomicU32::new(fastrand::u32(..Token::SPAN)), errors: ErrorBudget::default() }
     }
 
     /// Numbers its probes from `first`. A pod that was created again goes on where the one before it ended: packets of that one,
@@ -67,10 +69,14 @@ pub struct Round {
     pub cells: BTreeMap<Cell, Observation>,
     /// By how much an agent was late at the most.
     pub late: Duration,
+    /// How long it waited for receivers that had sent all the ICMP errors that they may.
+    pub waited: Duration,
 }
 
 /// Probes every cell once. A pod whose agent cannot be asked leaves its cells [`Verdict::NotMeasured`].
 pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, Route>, timeout: Duration) -> Round {
+    let asked = Instant::now();
+    errors::await_turn(members, cells).await;
     let sent = Instant::now();
     let outgoing = Outgoing::of(members, cells, timeout);
     let results = ask_probers(members, &outgoing.probes).await;
@@ -78,7 +84,7 @@ pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, R
         ask_receivers(members, cells, &outgoing, &results),
         ask_listeners(members, unproven(cells, &outgoing, &results), timeout),
     );
-    let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO };
+    let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO, waited: sent - asked };
     for result in results.values().chain(listeners.values()).filter_map(|result| result.as_ref().ok()) {
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }

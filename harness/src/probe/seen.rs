@@ -43,7 +43,8 @@ impl<'a> Seen<'a> {
 
     /// The evidence of one cell.
     pub(super) fn gather(&self, cell: &Cell, route: &Route) -> Evidence {
-        let unmeasured = |why: String| Evidence { got: None, arrived: None, listener: true, detail: Some(why) };
+        let unmeasured =
+            |why: String| Evidence { got: None, arrived: None, listener: true, refused: None, detail: Some(why) };
         let Some(key) = self.outgoing.cell(cell) else { return unmeasured(format!("{} is not there", cell.from)) };
         let result = match self.results.get(&key) {
             Some(Ok(result)) => result,
@@ -51,9 +52,15 @@ impl<'a> Seen<'a> {
             None => return unmeasured("not sent".into()),
         };
         let listener = listeners(route).all(|of| self.listeners.get(&of).is_none_or(|answer| is_reply(Some(answer))));
+        let refused = matches!(route.transport, Transport::RefusedUdp(_)).then(|| {
+            let receivers = route.receivers.iter().filter_map(|(pod, _)| self.members.get(pod));
+            result.refused_by.is_some_and(|by| receivers.into_iter().any(|member| member.bound.ips.contains(&by)))
+        });
         // It may have arrived at any of the receivers; that it did not is known only when all of them say so.
         let (mut arrived, mut complaint) = (Some(false), None);
-        if result.got == Got::Reply {
+        // What a pod sends to itself goes over its loopback, where no capture is.
+        let to_itself = refused == Some(true) && cell.to.pod() == Some(&cell.from);
+        if result.got == Got::Reply || to_itself {
             arrived = Some(true);
         } else {
             for (receiver, transport) in &route.receivers {
@@ -76,8 +83,11 @@ impl<'a> Seen<'a> {
                 }
             }
         }
+        if result.got == Got::Reply && refused.is_some() {
+            complaint = Some(format!("somebody listens there: {} is no probe for this port", cell.traffic));
+        }
         let detail = complaint.or_else(|| result.detail.clone());
-        Evidence { got: Some(result.got), arrived, listener, detail }
+        Evidence { got: Some(result.got), arrived, listener, refused, detail }
     }
 
     /// Whether a captured packet is the one of this cell: tokens are numbered per prober, so its address tells them apart. An

@@ -16,6 +16,8 @@ pub struct Evidence {
     /// Whether the receiver's listener answered in this round: somebody, or else the receiver itself over loopback; true where there is
     /// none to ask (ICMP).
     pub listener: bool,
+    /// Where an ICMP error is what must come back: whether it came, from the receiver's own address. None where a reply must.
+    pub refused: Option<bool>,
     /// What an agent or the operating system said about it.
     pub detail: Option<String>,
 }
@@ -72,11 +74,14 @@ impl Evidence {
     pub fn verdict(&self) -> Verdict {
         match (self.got, self.arrived) {
             (None | Some(Got::Error), _) => Verdict::NotMeasured,
+            // Somebody listens where nobody should.
+            (Some(Got::Reply), _) if self.refused.is_some() => Verdict::NotMeasured,
             (Some(Got::Reply), _) => Verdict::Allowed,
             (Some(Got::NoRoute), _) => Verdict::Unreachable,
             // A dead listener passes every deny test that only looks at the prober.
             (Some(_), _) if !self.listener => Verdict::Unreachable,
             (Some(_), None) => Verdict::NotMeasured,
+            (Some(Got::Icmp), Some(true)) if self.refused == Some(true) => Verdict::Allowed,
             (Some(_), Some(true)) => Verdict::OneWay,
             (Some(Got::Rst | Got::Icmp), Some(false)) => Verdict::Rejected,
             (Some(Got::Timeout), Some(false)) => Verdict::Dropped,
@@ -89,7 +94,12 @@ mod tests {
     use super::*;
 
     fn evidence(got: Got, arrived: bool, listener: bool) -> Verdict {
-        Evidence { got: Some(got), arrived: Some(arrived), listener, detail: None }.verdict()
+        Evidence { got: Some(got), arrived: Some(arrived), listener, refused: None, detail: None }.verdict()
+    }
+
+    fn refusal(got: Got, arrived: bool, refused: bool) -> Verdict {
+        Evidence { got: Some(got), arrived: Some(arrived), listener: true, refused: Some(refused), detail: None }
+            .verdict()
     }
 
     #[test]
@@ -105,6 +115,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_a_round_trip_only_from_the_receiver_that_was_reached() {
+        assert_eq!(refusal(Got::Icmp, true, true), Verdict::Allowed);
+        assert_eq!(refusal(Got::Icmp, true, false), Verdict::OneWay, "the error is another's");
+        assert_eq!(refusal(Got::Timeout, true, false), Verdict::OneWay, "the error was dropped");
+        assert_eq!(refusal(Got::Icmp, false, true), Verdict::Rejected, "an engine's, in the receiver's name");
+        assert_eq!(refusal(Got::Icmp, false, false), Verdict::Rejected);
+        assert_eq!(refusal(Got::Timeout, false, false), Verdict::Dropped);
+        assert_eq!(refusal(Got::Reply, true, false), Verdict::NotMeasured, "somebody listens");
+    }
+
+    #[test]
     fn a_dead_listener_never_counts_as_denied() {
         for got in [Got::Timeout, Got::Rst, Got::Icmp] {
             assert_eq!(evidence(got, false, false), Verdict::Unreachable);
@@ -114,9 +135,11 @@ mod tests {
 
     #[test]
     fn a_receiver_that_cannot_tell_leaves_it_unmeasured() {
-        let blind = Evidence { got: Some(Got::Timeout), arrived: None, listener: true, detail: None };
+        let blind = Evidence { got: Some(Got::Timeout), arrived: None, listener: true, refused: None, detail: None };
         assert_eq!(blind.verdict(), Verdict::NotMeasured);
-        let gone = Evidence { got: None, arrived: Some(false), listener: true, detail: None };
+        let forged = Evidence { got: Some(Got::Icmp), refused: Some(true), ..blind };
+        assert_eq!(forged.verdict(), Verdict::NotMeasured);
+        let gone = Evidence { got: None, arrived: Some(false), listener: true, refused: None, detail: None };
         assert_eq!(gone.verdict(), Verdict::NotMeasured);
     }
 

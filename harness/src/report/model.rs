@@ -234,10 +234,13 @@ pub struct HeldReport {
 pub struct LogReport {
     /// The pod.
     pub pod: String,
-    /// What the step asks: `grows` or `stops`.
+    /// What the step asks: `grows`, `unbroken`, `stops`, `heard` or `silent`.
     pub expected: String,
     /// New lines within the window; of logs that are heard or silent, all since the container began.
     pub lines: u64,
+    /// Of a log that is to be unbroken: the longest time between two lines since before the step's actions, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_gap_ms: Option<f64>,
     /// Whether they agree.
     pub status: Status,
     /// Whether this run's profile asserts it.

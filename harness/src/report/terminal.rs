@@ -140,9 +140,11 @@ fn held_line(held: &HeldReport) -> String {
 }
 
 fn log_line(log: &LogReport) -> String {
-    let LogReport { pod, expected, lines, .. } = log;
-    let which = if matches!(expected.as_str(), "grows" | "stops") { "new lines" } else { "lines since it began" };
-    format!("{} log of {pod} {expected}: {lines} {which}{}", badge(log.status), asserted(log.asserted))
+    let LogReport { pod, expected, lines, longest_gap_ms, .. } = log;
+    let since_it_began = matches!(expected.as_str(), "heard" | "silent");
+    let which = if since_it_began { "lines since it began" } else { "new lines" };
+    let gap = longest_gap_ms.map(|gap| format!(", longest gap {gap:.0} ms")).unwrap_or_default();
+    format!("{} log of {pod} {expected}: {lines} {which}{gap}{}", badge(log.status), asserted(log.asserted))
 }
 
 fn asserted(asserted: bool) -> &'static str {

@@ -12,7 +12,7 @@ use crate::plan::{
     Action, Case, Cell, Endpoint, Hold, Level, LogWatch, Need, OUTSIDE, Step, Topology, Traffic, Transport,
     families_named,
 };
-use crate::topology::{has_container, listens, serves};
+use crate::topology::{declares, has_container, listens, serves};
 
 /// A case, with the places at which its suite names cells.
 pub(super) struct Converted {
@@ -122,6 +122,12 @@ fn probes(
         if !served && !topology.pods.values().any(|pod| listens(pod, traffic)) {
             let what = format!("no pod of topology {} listens on {traffic}", topology.name);
             report.add(&path, what, "probe a containerPort of its pods");
+        }
+        if let Transport::RefusedUdp(port) = traffic.transport
+            && let Some(listener) = declares(topology, port)
+        {
+            let what = format!("pod {listener} of topology {} listens on port {port}", topology.name);
+            report.add(&path, what, "name a port that none of its pods declares, such as refused-udp/9");
         }
         if probes.insert(traffic, own).is_some() {
             report.add(&path, format!("probe {traffic} is there twice"), "remove one of them");

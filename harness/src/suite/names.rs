@@ -12,7 +12,8 @@ use crate::topology::find_pod;
 pub(super) fn probe(text: &str, path: &str, report: &mut Report) -> Option<Traffic> {
     let found = Traffic::parse(text);
     if found.is_none() {
-        let remedy = "write tcp/PORT, udp/PORT, sctp/PORT or icmp; tcp4/PORT, icmp6 and their like for one family";
+        let remedy = "write tcp/PORT, udp/PORT, sctp/PORT, icmp, refused-udp/PORT or fragmented-udp/PORT; tcp4/PORT, icmp6 and \
+                      their like for one family";
         report.add(path, format!("'{text}' is not a probe"), remedy);
     }
     found

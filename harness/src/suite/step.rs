@@ -55,10 +55,11 @@ impl Context<'_> {
             }
             match outcome {
                 "grows" => Ok(LogOutcome::Grows),
+                "unbroken" => Ok(LogOutcome::Unbroken),
                 "stops" => Ok(LogOutcome::Stops),
                 "silent" => Ok(LogOutcome::Silent),
                 "heard" => Ok(LogOutcome::Heard),
-                _ => Err(format!("'{outcome}' is no outcome of a log: grows, stops, silent, heard are")),
+                _ => Err(format!("'{outcome}' is no outcome of a log: grows, unbroken, stops, silent, heard are")),
             }
         });
         Some(Step { name, actions, declared: declared?, held, logs })

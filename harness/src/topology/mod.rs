@@ -4,11 +4,11 @@ mod load;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{ContainerPort, Pod, Service};
 
 use crate::Problem;
 use crate::plan::placeholder::{Placeholder, bind, map_strings, replace};
-use crate::plan::{Bindings, PodRef, Topology, Traffic};
+use crate::plan::{Bindings, PodRef, Topology, Traffic, Transport};
 
 pub use load::{embedded, parse};
 
@@ -75,8 +75,11 @@ pub(crate) fn find_service(topology: &Topology, text: &str) -> Result<PodRef, St
     }
 }
 
-/// Whether a Service has a port for this traffic. None passes echo requests on.
+/// Whether a Service has a port for this traffic. None passes echo requests on, and none leads to where nobody listens.
 pub(crate) fn serves(service: &Service, traffic: Traffic) -> bool {
+    if let Transport::RefusedUdp(_) = traffic.transport {
+        return false;
+    }
     let Some((protocol, number)) = traffic.transport.port() else { return false };
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
     ports
@@ -84,13 +87,25 @@ pub(crate) fn serves(service: &Service, traffic: Traffic) -> bool {
         .any(|port| port.port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == protocol)
 }
 
-/// Whether a pod answers this traffic: a container declares the port. Echo requests are answered by every pod.
+/// Whether a pod answers this traffic: a container declares the port. Every pod answers echo requests, and datagrams to where nobody
+/// listens.
 pub(crate) fn listens(pod: &Pod, traffic: Traffic) -> bool {
-    let Some((protocol, number)) = traffic.transport.port() else { return true };
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers
-        .flat_map(|container| container.ports.iter().flatten())
+    let Some((protocol, number)) = traffic.transport.port().filter(|_| traffic.transport.has_listener()) else {
+        return true;
+    };
+    ports(pod)
         .any(|port| port.container_port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == protocol)
+}
+
+/// The pod of a topology that declares this port, if one does, whatever its protocol: an agent answers over UDP on its TCP ports too.
+pub(crate) fn declares(topology: &Topology, number: u16) -> Option<&PodRef> {
+    let declares = |pod: &Pod| ports(pod).any(|port| port.container_port == i32::from(number));
+    topology.pods.iter().find(|(_, pod)| declares(pod)).map(|(name, _)| name)
+}
+
+fn ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.flat_map(|container| container.ports.iter().flatten())
 }
 
 /// Whether a pod has a container, or an init container, of this name.

@@ -146,7 +146,8 @@ impl Rehearsal {
         for (name, outcome) in &planned.logs {
             let Some(watch) = self.case.logs.iter().find(|watch| watch.name == *name) else { continue };
             let Some(computed) = self.cell(&watch.cell) else { continue };
-            if computed.allowed != matches!(outcome, LogOutcome::Grows | LogOutcome::Heard) {
+            let alive = matches!(outcome, LogOutcome::Grows | LogOutcome::Unbroken | LogOutcome::Heard);
+            if computed.allowed != alive {
                 disagreements.push(disagree(&watch.cell, &computed, &format!("logs.{name}")));
             }
         }
