@@ -67,6 +67,9 @@ pub const EVIDENCE: Wait = Wait { name: "evidence is gathered", limit: Duration:
 pub const TOOL_STOPS: Wait = Wait { name: "a tool ends", limit: Duration::from_secs(10), bound: NOT_SPECIFIED };
 /// The shortest time for which an agreed matrix must hold.
 pub const SETTLE_AT_LEAST: Duration = Duration::from_millis(300);
+/// How many convergences count as recent: those of about ten steps. A single slow one, while pods were starting, is no measure of the engine
+/// for the rest of a run.
+pub const CONVERGENCES: usize = 32;
 /// The time between the beginnings of two rounds while a matrix settles, at least: a round without denied cells is over within
 /// milliseconds, and dozens of them would only take the processor from the cases beside it.
 pub const SETTLE_ROUNDS: Duration = PROBE_AT_LEAST;
@@ -102,7 +105,7 @@ pub fn probe_timeout(p99: Duration) -> Duration {
     (p99 * 20).clamp(PROBE_AT_LEAST, PROBE_AT_MOST)
 }
 
-/// How long an agreed matrix must hold: twice the slowest convergence of this run, 300 ms at least.
+/// How long an agreed matrix must hold: twice the slowest recent convergence of this run, 300 ms at least.
 pub fn settle_window(slowest: Duration) -> Duration {
     (slowest * 2).max(SETTLE_AT_LEAST)
 }

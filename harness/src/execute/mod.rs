@@ -8,6 +8,7 @@ mod held;
 mod settle;
 mod step;
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::cluster::Cluster;
 use crate::plan::{Case, Level};
 use crate::report::{CaseReport, Control, StepReport};
+use crate::waits;
 
 pub use case::{lacking, missing, not_begun, run_case, skipped};
 
@@ -54,7 +56,7 @@ pub struct Context {
     pub target: String,
     /// How long held connections are watched at least after a change: some engines cut late.
     pub hold_at_least: Duration,
-    slowest: Mutex<Duration>,
+    convergences: Mutex<VecDeque<Duration>>,
 }
 
 /// What has just happened.
@@ -78,14 +80,15 @@ impl Context {
     /// What all cases of a run share.
     pub fn new(cluster: Cluster, profile: Profile, target: String, news: mpsc::UnboundedSender<News>) -> Self {
         let (pace, hold_at_least) = (Duration::ZERO, Duration::ZERO);
-        Context { cluster, profile, pace, news, target, hold_at_least, slowest: Mutex::default() }
+        Context { cluster, profile, pace, news, target, hold_at_least, convergences: Mutex::default() }
     }
 
-    /// Remembers a convergence, and returns the slowest of this run so far.
+    /// Remembers a convergence, and returns the slowest of the last [`waits::CONVERGENCES`] of this run.
     fn slowest_convergence(&self, this: Duration) -> Duration {
-        let mut slowest = self.slowest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *slowest = this.max(*slowest);
-        *slowest
+        let mut recent = self.convergences.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recent.truncate(waits::CONVERGENCES - 1);
+        recent.push_front(this);
+        recent.iter().max().copied().unwrap_or_default()
     }
 
     fn tell(&self, news: News) {
