@@ -1,4 +1,4 @@
-//! Probes: one fresh tuple each, sent at once, classified by what comes back.
+//! Probes: one fresh tuple each, sent shortly after one another, classified by what comes back.
 //!
 //! | what the kernel says | [`Got`] |
 //! |---|---|
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use netpol_wire::{Got, Probe, ProbeResult, Proto};
 use socket2::Socket;
+use tokio::time::MissedTickBehavior;
 
 use crate::kernel::{self, IcmpError};
 use crate::lag::Lag;
@@ -53,14 +54,27 @@ struct Reply {
     src_seen: Option<IpAddr>,
 }
 
-/// Sends these probes on tasks of the current runtime; each result is handed on as it comes.
+/// Time from one probe to the next: dozens at once, from every pod of a matrix, would queue up in front of each other, and their round
+/// trips, by which timeouts are measured, would tell of that queue.
+const APART: Duration = Duration::from_millis(2);
+/// After so many steps all probes of a call are under way; where there are more of them, several go at a time.
+const STEPS: usize = 100;
+
+/// Sends these probes on tasks of the current runtime, one shortly after the other; each result is handed on as it comes.
 pub(crate) fn send_all(probes: Vec<Probe>, done: impl Fn(ProbeResult) + Send + Sync + 'static) {
     let lag = Lag::watch();
     let done = Arc::new(done);
-    for probe in probes {
-        let (lag, done) = (lag.clone(), done.clone());
-        tokio::spawn(async move { done(send(&probe, &lag).await) });
-    }
+    tokio::spawn(async move {
+        let mut steps = tokio::time::interval(APART);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for probes in probes.chunks(probes.len().div_ceil(STEPS).max(1)) {
+            steps.tick().await;
+            for probe in probes.iter().cloned() {
+                let (lag, done) = (lag.clone(), done.clone());
+                tokio::spawn(async move { done(send(&probe, &lag).await) });
+            }
+        }
+    });
 }
 
 /// Sends one probe and waits for its end.
