@@ -67,9 +67,11 @@ pub(crate) fn send_all(probes: Vec<Probe>, done: impl Fn(ProbeResult) + Send + S
     tokio::spawn(async move {
         let mut steps = tokio::time::interval(APART);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for probes in probes.chunks(probes.len().div_ceil(STEPS).max(1)) {
+        let at_a_time = probes.len().div_ceil(STEPS);
+        let mut probes = probes.into_iter().peekable();
+        while probes.peek().is_some() {
             steps.tick().await;
-            for probe in probes.iter().cloned() {
+            for probe in probes.by_ref().take(at_a_time) {
                 let (lag, done) = (lag.clone(), done.clone());
                 tokio::spawn(async move { done(send(&probe, &lag).await) });
             }
