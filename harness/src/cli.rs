@@ -11,6 +11,9 @@ use crate::execute::Profile;
 use crate::target::Target;
 use crate::target::kind::{KindArgs, cni_entry};
 
+/// The most lanes that are taken in the lab unasked: every one has pods of its own, for each of which there is memory to be had.
+const LANES_AT_MOST: u32 = 16;
+
 /// Runs conformance cases against a cluster and judges what was measured.
 #[derive(Debug, Clone, Args)]
 #[command(
@@ -50,7 +53,8 @@ pub struct RunArgs {
     /// A pause between steps, for people who watch, such as 5s; runs one case at a time.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub pace: Option<Duration>,
-    /// How many cases run at the same time, each in namespaces of its own [default: 4 in the lab, 2 elsewhere, 1 with --pace].
+    /// How many cases run at the same time, each in namespaces of its own [default: 4 per processor in the lab, 16 at most; 2 elsewhere; 1
+    /// with --pace].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub parallel: Option<u32>,
     /// Runs every case so many times, each time as a case of its own in the report.
@@ -149,12 +153,16 @@ impl RunArgs {
 
     /// How many cases run at once.
     pub fn lanes(&self) -> u32 {
-        let default = match (&self.target, self.pace) {
+        let default = || match (&self.target, self.pace) {
             (_, Some(_)) => 1,
-            (Target::Lab, None) => 4,
+            // A lane waits most of the time: for answers that do not come, and for settle windows to end.
+            (Target::Lab, None) => {
+                let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                u32::try_from(processors).map_or(LANES_AT_MOST, |processors| (4 * processors).min(LANES_AT_MOST))
+            }
             (_, None) => 2,
         };
-        self.parallel.unwrap_or(default)
+        self.parallel.unwrap_or_else(default)
     }
 
     /// The arguments of `netpol target up` for this run.

@@ -6,6 +6,7 @@ pub mod cluster;
 mod decode;
 pub mod execute;
 mod exit;
+mod lanes;
 pub mod plan;
 pub mod probe;
 mod problem;

@@ -4,18 +4,18 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::claims::Claims;
 use crate::cli::{Draw, Output, RunArgs};
 use crate::cluster::{Cluster, connect, find_plugin};
-use crate::execute::{Context, News, lacking, missing, not_begun, run_case, skipped};
+use crate::execute::{Context, News, skipped};
 use crate::exit::Exit;
+use crate::lanes;
 use crate::plan::{self, Case, Plan, Selection};
 use crate::progress::Progress;
-use crate::report::{API_VERSION, CaseReport, Report, Status, overview, terminal};
+use crate::report::{API_VERSION, Report, Status, overview, terminal};
 use crate::suite::{self, Source};
 use crate::target::{Child, Consent, Target, Up, consent, is_ours, remove_leftovers};
 use crate::world::Pool;
@@ -158,10 +158,10 @@ async fn judge(
     context.pace = args.pace.unwrap_or_default();
     context.hold_at_least = args.hold.unwrap_or_else(|| cluster.hold_at_least());
     let skipped: Vec<_> = left_out.iter().map(|(case, why)| skipped(&context, case, vec![why.clone()])).collect();
-    let pool = Pool::new(cluster.clone(), args.lanes());
+    let pool = Pool::new(cluster.clone());
     let live = args.lanes() == 1 && args.output == Output::Text;
     let (ended, ()) =
-        futures::join!(execute(context, &pool, plan, (args.repeat, args.fail_fast)), tell(heard, live, plan, progress));
+        futures::join!(lanes::run(context, &pool, plan, args.lanes(), (args.repeat, args.fail_fast)), tell(heard, live, plan, progress));
     let (mut cases, enforced) = ended;
     cases.extend(skipped);
     cases.sort_by(|a, b| (&a.id, a.repetition).cmp(&(&b.id, b.repetition)));
@@ -177,51 +177,6 @@ async fn judge(
         wall_ms: start.elapsed().as_millis() as u64,
         cases,
     })
-}
-
-/// All cases, as many at a time as the pool has lanes; and whether any world saw a policy enforced.
-async fn execute(
-    context: Context,
-    pool: &Pool,
-    plan: &Plan,
-    (repeat, fail_fast): (u32, bool),
-) -> (Vec<CaseReport>, Option<bool>) {
-    let (context, mut running) = (&context, FuturesUnordered::new());
-    for repetition in 1..=repeat {
-        running.extend(plan.cases.iter().map(|case| async move {
-            let (report, enforced) = one_case(context, pool, plan, case).await;
-            (CaseReport { repetition, ..report }, enforced)
-        }));
-    }
-    let (mut reports, mut enforced) = (Vec::new(), None);
-    while let Some((report, seen)) = running.next().await {
-        enforced = match (enforced, seen) {
-            (Some(so_far), Some(seen)) => Some(so_far || seen),
-            (so_far, seen) => so_far.or(seen),
-        };
-        let stop = fail_fast && report.status > Status::Passed;
-        context.news.send(News::Ended(Box::new(report.clone()))).ok();
-        reports.push(report);
-        if stop {
-            break;
-        }
-    }
-    (reports, enforced)
-}
-
-/// One case in a world of the pool; and whether that world saw a policy enforced.
-async fn one_case(context: &Context, pool: &Pool, plan: &Plan, case: &Case) -> (CaseReport, Option<bool>) {
-    let Some(topology) = plan.topologies.get(&case.topology) else {
-        return (not_begun(context, case, format!("topology {} is not there", case.topology)), None);
-    };
-    let missing = missing(case, &context.cluster);
-    if !missing.is_empty() {
-        return (skipped(context, case, lacking(&missing)), None);
-    }
-    match pool.lease(topology, case.exclusive).await {
-        Ok(mut world) => (run_case(context, case, &mut world).await, Some(world.enforced)),
-        Err(error) => (not_begun(context, case, error.to_string()), None),
-    }
 }
 
 /// Shows progress, and with one lane each step as it is judged.

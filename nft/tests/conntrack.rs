@@ -140,6 +140,7 @@ fn all_connections_of_an_address_are_forgotten() {
         ping(Ipv4Addr::new(127, 0, 0, 2), 99);
         let listener = TcpListener::bind((TWO, 0)).unwrap();
         let _stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(conntrack.delete_address(SERVICE).unwrap(), 0, "it stands for another");
         assert_eq!(conntrack.delete_address(TWO).unwrap(), 5);
         assert_eq!(conntrack.delete_address(TWO).unwrap(), 0);
         let mut left: Vec<_> = conntrack.list(&Filter::default()).unwrap().iter().filter_map(source_port).collect();

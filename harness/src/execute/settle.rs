@@ -139,9 +139,12 @@ impl<'a> Watch<'a> {
         Ok(round)
     }
 
-    /// The cells of the settle window's next round.
+    /// The cells of the settle window's next round: those that are scored. Of the others, mostly a pod's own, the report has what the
+    /// agreeing round saw.
     fn due(&mut self) -> BTreeMap<Cell, Route> {
+        let scored = |cell: &Cell| self.expected.get(cell).is_some_and(|expected| expected.scored);
         let mut cells = self.cells.clone();
+        cells.retain(|cell, _| scored(cell));
         match self.refused {
             Some(last) if last.elapsed() < waits::REFUSALS_APART => {
                 cells.retain(|_, route| !matches!(route.transport, Transport::RefusedUdp(_)));

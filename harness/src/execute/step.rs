@@ -164,7 +164,11 @@ impl Stage<'_> {
                 let after = sent.saturating_duration_since(start);
                 report.agreed_after_ms = Some(after.as_secs_f64() * 1000.0);
                 let slowest = self.context.slowest_convergence(after);
-                self.settle(world, step, waits::settle_window(slowest), &mut watch, report).await
+                let window = match step.actions.iter().all(changes_nothing) {
+                    true => waits::SETTLE_AT_LEAST,
+                    false => waits::settle_window(slowest),
+                };
+                self.settle(world, step, window, &mut watch, report).await
             }
             // Nothing can settle; what is held and logged is still worth a look.
             Ok(None) => self.settle(world, step, waits::SETTLE_AT_LEAST, &mut watch, report).await,
@@ -260,6 +264,11 @@ fn level(level: Level) -> &'static str {
 /// Whether an action changes labels of pods or namespaces, so that policies alone say nothing about who has read it.
 fn changes_labels(action: &Action) -> bool {
     matches!(action, Action::Patch { kind, .. } if kind != "NetworkPolicy")
+}
+
+/// Whether an action leaves the cluster as it is, so that no engine can be late with it.
+fn changes_nothing(action: &Action) -> bool {
+    matches!(action, Action::Rejected { .. } | Action::Wait(_))
 }
 
 /// Carries out what a step does to pods.

@@ -13,11 +13,9 @@ use crate::cluster::Cluster;
 use crate::plan::Topology;
 use crate::topology::uses_node_network;
 
-/// Keeps worlds for reuse, by topology; as many at a time as the run has lanes.
+/// Keeps worlds for reuse, by topology.
 pub struct Pool {
     cluster: Cluster,
-    lanes: u32,
-    permits: Semaphore,
     booted: AtomicU32,
     idle: Mutex<BTreeMap<String, Vec<World>>>,
     /// Pods in the network of their node listen on its ports: one world with such pods stands at a time.
@@ -26,23 +24,19 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without worlds: they are booted when a case needs one.
-    pub fn new(cluster: Cluster, lanes: u32) -> Self {
-        let permits = Semaphore::new(lanes as usize);
-        let node_network = Semaphore::new(1);
-        Pool { cluster, lanes, permits, booted: AtomicU32::new(0), idle: Mutex::default(), node_network }
+    pub fn new(cluster: Cluster) -> Self {
+        Pool { cluster, booted: AtomicU32::new(0), idle: Mutex::default(), node_network: Semaphore::new(1) }
     }
 
-    /// A world for one case; it goes back when the lease is dropped. An exclusive case takes every lane.
+    /// A world for one case; it goes back when the lease is dropped.
     ///
     /// # Errors
     /// [`WorldError`] when none is idle and none can be booted.
-    pub async fn lease(&self, topology: &Topology, exclusive: bool) -> Result<Lease<'_>, WorldError> {
-        let lanes = if exclusive { self.lanes } else { 1 };
+    pub async fn lease(&self, topology: &Topology) -> Result<Lease<'_>, WorldError> {
         let node_network = match uses_node_network(topology) {
             true => self.node_network.acquire().await.ok(),
             false => None,
         };
-        let permit = self.permits.acquire_many(lanes).await.ok();
         let idle = self.idle().get_mut(&topology.name).and_then(Vec::pop);
         if idle.is_none() && node_network.is_some() {
             self.clear_node_ports().await?;
@@ -51,7 +45,7 @@ impl Pool {
             Some(world) => world,
             None => World::boot(&self.cluster, self.booted.fetch_add(1, Ordering::Relaxed) + 1, topology).await?,
         };
-        Ok(Lease { pool: self, world: Some(world), _permits: (permit, node_network) })
+        Ok(Lease { pool: self, world: Some(world), _node_network: node_network })
     }
 
     /// Removes idle worlds whose pods listen on ports of nodes, and waits until those pods are gone.
@@ -75,7 +69,7 @@ impl Pool {
 pub struct Lease<'a> {
     pool: &'a Pool,
     world: Option<World>,
-    _permits: (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>),
+    _node_network: Option<SemaphorePermit<'a>>,
 }
 
 impl Deref for Lease<'_> {

@@ -38,7 +38,7 @@ const END: u8 = 255;
 const V5: &str = "v5.channel.k8s.io";
 const V4: &str = "v4.channel.k8s.io";
 
-/// Largest message that is sent, in bytes, its channel byte included.
+/// Largest message that is sent, in bytes, its channel byte included; and how much is read at a time.
 const CHUNK: usize = 32 << 10;
 /// How long output may stay silent after the process has ended, before what still holds it open is given up.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -90,7 +90,8 @@ pub(crate) async fn answer(
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|rejection| Status::bad_request(format!("not a WebSocket upgrade: {rejection}")))?;
-    let upgrade = upgrade.protocols([V5, V4]);
+    // Every read clears the whole buffer first; the default is 128 KiB, for the few lines that come at a time.
+    let upgrade = upgrade.protocols([V5, V4]).read_buffer_size(CHUNK);
     let Some(protocol) = upgrade.selected_protocol().cloned() else {
         return Err(Status::bad_request(format!(
             "none of the offered WebSocket subprotocols is served: use {V5} or {V4}"

@@ -106,6 +106,12 @@ impl Entry {
         [self.original, self.reply].iter().any(|tuple| [tuple.source, tuple.destination].contains(&address))
     }
 
+    /// Whether who has this address takes part in it: opens it, or answers. Addresses that only stand for others, such as a Service's,
+    /// do not.
+    pub fn is_of(&self, address: IpAddr) -> bool {
+        [self.original.source, self.reply.source].contains(&address)
+    }
+
     /// Reads an answer of the kernel; `None` if it has no tuples.
     pub(super) fn read(answer: AttributeReader<'_>) -> Option<Self> {
         Some(Self {

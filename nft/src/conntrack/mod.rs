@@ -59,10 +59,17 @@ impl Filter {
 /// Where an address stands in a connection: which tuple's attribute, which attribute of the filter, which end.
 type Place = (u16, u16, u32);
 
-const PLACES: [Place; 4] = [
+/// Where the addresses of those stand who send its packets: translation changes only the destinations of what they send.
+const SENDERS: [Place; 2] = [
     (uapi::TUPLE_ORIG, uapi::FILTER_ORIG_FLAGS, uapi::FILTER_IP_SRC),
-    (uapi::TUPLE_ORIG, uapi::FILTER_ORIG_FLAGS, uapi::FILTER_IP_DST),
     (uapi::TUPLE_REPLY, uapi::FILTER_REPLY_FLAGS, uapi::FILTER_IP_SRC),
+];
+
+/// All four places.
+const PLACES: [Place; 4] = [
+    SENDERS[0],
+    SENDERS[1],
+    (uapi::TUPLE_ORIG, uapi::FILTER_ORIG_FLAGS, uapi::FILTER_IP_DST),
     (uapi::TUPLE_REPLY, uapi::FILTER_REPLY_FLAGS, uapi::FILTER_IP_DST),
 ];
 
@@ -81,9 +88,15 @@ impl Conntrack {
     /// # Errors
     /// [`Error::Permission`] without CAP_NET_ADMIN, [`Error::Conntrack`].
     pub fn list(&mut self, filter: &Filter) -> Result<Vec<Entry>, Error> {
+        self.walk(filter, &PLACES)
+    }
+
+    /// One walk for each place that the filter's address may have. None is free: a machine of more than 4 GiB has 262,144 buckets, which
+    /// all network namespaces share, and every walk looks into each.
+    fn walk(&mut self, filter: &Filter, places: &[Place]) -> Result<Vec<Entry>, Error> {
         let mut found = BTreeMap::new();
         let places: Vec<Option<Place>> = match filter.address {
-            Some(IpAddr::V4(_)) => PLACES.map(Some).into(),
+            Some(IpAddr::V4(_)) => places.iter().copied().map(Some).collect(),
             // Kernels up to 6.18 at least compare IPv6 addresses the wrong way round: equal ones are left out.
             Some(IpAddr::V6(_)) | None => vec![None],
         };
@@ -120,15 +133,17 @@ impl Conntrack {
         }
     }
 
-    /// Makes the kernel forget all connections of an address, whichever side it is on, and before or after translation;
-    /// returns how many there were. The address must be closed already, or connections may begin meanwhile.
+    /// Makes the kernel forget all connections that whoever has an address takes part in, whichever side opened them and however the
+    /// other side sees them; returns how many there were. The address must be closed already, or connections may begin meanwhile.
     ///
     /// # Errors
     /// [`Error::Permission`] without CAP_NET_ADMIN, [`Error::Conntrack`].
     pub fn delete_address(&mut self, address: IpAddr) -> Result<usize, Error> {
         let mut deleted = 0;
-        for entry in self.list(&Filter::address(address))? {
-            deleted += usize::from(self.delete(&entry)?);
+        for entry in self.walk(&Filter::address(address), &SENDERS)? {
+            if entry.is_of(address) {
+                deleted += usize::from(self.delete(&entry)?);
+            }
         }
         Ok(deleted)
     }
