@@ -106,12 +106,14 @@ mod tests {
         let mut ids: Vec<_> = beside.iter().flatten().chain(&alone).map(|(case, _)| &case.id).collect();
         ids.sort();
         assert_eq!(ids, plan.cases.iter().map(|case| &case.id).collect::<Vec<_>>());
-        let lengths = beside.iter().map(|chain| chain.iter().map(|(case, _)| length(case, Duration::from_secs(35))).sum());
+        let lengths =
+            beside.iter().map(|chain| chain.iter().map(|(case, _)| length(case, Duration::from_secs(35))).sum());
         assert!(lengths.is_sorted_by(|a: &Duration, b| a >= b));
         assert!(alone.iter().all(|(case, _)| case.exclusive) && !alone.is_empty());
         assert!(beside.iter().flatten().all(|(case, _)| !case.exclusive));
 
-        let on_nodes = |chain: &&Chain<'_>| chain.iter().any(|(case, _)| uses_node_network(&plan.topologies[&case.topology]));
+        let on_nodes =
+            |chain: &&Chain<'_>| chain.iter().any(|(case, _)| uses_node_network(&plan.topologies[&case.topology]));
         let chains: Vec<_> = beside.iter().filter(on_nodes).collect();
         let [chain] = chains[..] else { panic!("{} chains", chains.len()) };
         let changes = chain.windows(2).filter(|pair| pair[0].0.topology != pair[1].0.topology).count();

@@ -160,8 +160,10 @@ async fn judge(
     let skipped: Vec<_> = left_out.iter().map(|(case, why)| skipped(&context, case, vec![why.clone()])).collect();
     let pool = Pool::new(cluster.clone());
     let live = args.lanes() == 1 && args.output == Output::Text;
-    let (ended, ()) =
-        futures::join!(lanes::run(context, &pool, plan, args.lanes(), (args.repeat, args.fail_fast)), tell(heard, live, plan, progress));
+    let (ended, ()) = futures::join!(
+        lanes::run(context, &pool, plan, args.lanes(), (args.repeat, args.fail_fast)),
+        tell(heard, live, plan, progress)
+    );
     let (mut cases, enforced) = ended;
     cases.extend(skipped);
     cases.sort_by(|a, b| (&a.id, a.repetition).cmp(&(&b.id, b.repetition)));
