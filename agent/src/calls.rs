@@ -81,7 +81,9 @@ impl Agent {
         match call {
             Call::Probe(probes) => {
                 let agent = self.clone();
-                prober::send_all(probes, move |result| agent.answer(id, Answer::Result(result)));
+                prober::send_all(probes, move |results| {
+                    results.into_iter().for_each(|result| agent.answer(id, Answer::Result(result)));
+                });
             }
             Call::Arrivals(tokens) => self.answer(
                 id,

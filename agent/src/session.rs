@@ -17,8 +17,7 @@ use crate::ledger::Line;
 
 /// Bytes of the longest line that is read: a call of 20,000 probes has about two million.
 const LONGEST: u64 = 8 * 1024 * 1024;
-/// How long a line waits for others to travel with: the answers to a call come one by one within a round trip, and each journey to
-/// the harness wakes four processes.
+/// How long a line waits for others to travel with, such as those of another call: each journey to the harness wakes four processes.
 const TOGETHER: Duration = Duration::from_millis(1);
 
 /// Listens for relays. The name belongs to this network namespace and is gone with the process.

@@ -50,6 +50,10 @@ pub const CANARY_FOLLOWS: Wait =
 /// After the canary the whole matrix agrees.
 pub const MATRIX_AGREES: Wait =
     Wait { name: "matrix agrees", limit: Duration::from_secs(5), bound: "N58: in time, without a figure" };
+/// Where nothing else is wrong, cells through Services agree as well: the controllers and the proxies of a busy cluster take seconds for a
+/// changed backend, and no policy engine has a part in that.
+pub const PROXIES_FOLLOW: Wait =
+    Wait { name: "the nodes' proxies follow", limit: Duration::from_secs(30), bound: NOT_SPECIFIED };
 /// A log that must grow shows a line: a client whose requests were dropped notices only when its current one times out.
 pub const LOG_GROWS: Wait = Wait { name: "log grows", limit: Duration::from_secs(5), bound: NOT_SPECIFIED };
 /// The nodes of a new cluster are Ready.

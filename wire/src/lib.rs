@@ -11,7 +11,7 @@
 //! → {"ack":7}
 //! ```
 //!
-//! A call of k probes is answered by k result lines, in the order in which they end. What is not acknowledged is sent
+//! A call of k probes is answered by k result lines, when all have ended, in the order in which they did. What is not acknowledged is sent
 //! again after a reconnect, behind the hello; a call whose id is already known is not carried out again. So a
 //! client that repeats its unanswered calls loses nothing, and drops what it has already seen.
 

@@ -18,11 +18,11 @@ mod udp;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netpol_wire::{Got, Probe, ProbeResult, Proto};
 use socket2::Socket;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::kernel::{self, IcmpError};
@@ -60,22 +60,23 @@ const APART: Duration = Duration::from_millis(2);
 /// After so many steps all probes of a call are under way; where there are more of them, several go at a time.
 const STEPS: usize = 100;
 
-/// Sends these probes on tasks of the current runtime, one shortly after the other; each result is handed on as it comes.
-pub(crate) fn send_all(probes: Vec<Probe>, done: impl Fn(ProbeResult) + Send + Sync + 'static) {
+/// Sends these probes on tasks of the current runtime, one shortly after the other, and hands their results on when all have ended: whoever
+/// asked needs all of them, and each journey of its own would wake every process between here and there.
+pub(crate) fn send_all(probes: Vec<Probe>, done: impl FnOnce(Vec<ProbeResult>) + Send + 'static) {
     let lag = Lag::watch();
-    let done = Arc::new(done);
     tokio::spawn(async move {
         let mut steps = tokio::time::interval(APART);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let at_a_time = probes.len().div_ceil(STEPS);
-        let mut probes = probes.into_iter().peekable();
+        let (mut probes, mut sent) = (probes.into_iter().peekable(), JoinSet::new());
         while probes.peek().is_some() {
             steps.tick().await;
             for probe in probes.by_ref().take(at_a_time) {
-                let (lag, done) = (lag.clone(), done.clone());
-                tokio::spawn(async move { done(send(&probe, &lag).await) });
+                let lag = lag.clone();
+                sent.spawn(async move { send(&probe, &lag).await });
             }
         }
+        done(sent.join_all().await);
     });
 }
 

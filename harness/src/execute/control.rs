@@ -17,6 +17,9 @@ const FIRST_ROUNDS: u32 = 2;
 /// Rounds of its later ones: that no policy of the case before is in force any more is shown by one round in which everything passes.
 const LATER_ROUNDS: u32 = 1;
 
+/// What to look at where pods reach each other and Services alone do not work.
+const PROXY_HINT: &str = "; all of them go through Services: look at the nodes' proxy, such as by kubectl logs -n kube-system -l k8s-app=kube-proxy";
+
 /// Samples until every asserted cell is allowed, in a world that is new in [`FIRST_ROUNDS`] rounds in a row.
 ///
 /// # Errors
@@ -67,17 +70,19 @@ pub(super) async fn control(
             cells.retain(|cell, _| !unsupported.contains(cell));
             continue;
         }
-        if start.elapsed() > waits::CONTROL_PASSES.limit {
+        let through_services = missing.iter().all(|(cell, _)| cell.to.pod().is_none());
+        let wait = if through_services { waits::PROXIES_FOLLOW } else { waits::CONTROL_PASSES };
+        if start.elapsed() > wait.limit {
             let shown = missing.iter().take(4).map(|(cell, seen)| {
                 let detail = seen.evidence.detail.as_deref().unwrap_or("no detail");
                 format!("{} → {} {} {} ({detail})", cell.from, cell.to, cell.traffic, seen.verdict)
             });
             return Err(format!(
-                "positive control: {} of {} cells are not allowed although no policy is there (N1), for {}: {}",
+                "positive control: {} of {} cells are not allowed although no policy is there (N1), for {wait}: {}{}",
                 missing.len(),
                 cells.len(),
-                waits::CONTROL_PASSES,
-                shown.collect::<Vec<_>>().join("; ")
+                shown.collect::<Vec<_>>().join("; "),
+                if through_services { PROXY_HINT } else { "" }
             ));
         }
     }

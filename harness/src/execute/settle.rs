@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Profile;
 use crate::plan::{Cell, Matrix, Route, Transport};
-use crate::probe::{Observation, Round, sample};
+use crate::probe::{Observation, Round, Verdict, sample};
 use crate::waits;
 use crate::world::World;
 
@@ -46,6 +46,15 @@ enum Gravity {
     Wrong,
 }
 
+/// When the rounds were due from which on a matrix agreed, the time for which they waited for receivers left out.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    /// In every cell.
+    pub(super) all: Instant,
+    /// In the cells that no Service, and so no proxy, has a part in.
+    pub(super) direct: Instant,
+}
+
 /// No round could be judged: agents were late every time.
 #[derive(Debug)]
 pub(super) struct AlwaysLate;
@@ -70,11 +79,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Samples until everything asserted agrees, for `limit` at most; when the first agreeing round was due, the time for which it waited
-    /// for receivers left out.
-    pub(super) async fn agree(&mut self, limit: Duration) -> Result<Option<Instant>, AlwaysLate> {
+    /// Samples until everything asserted agrees, for `limit` at most, and where nothing is wrong but cells through Services, for the time that
+    /// proxies take.
+    pub(super) async fn agree(&mut self, limit: Duration) -> Result<Option<Agreed>, AlwaysLate> {
         let mut start = Instant::now();
         let before = self.waited;
+        let proxies = if limit.is_zero() { limit } else { waits::PROXIES_FOLLOW.limit };
+        let mut direct = None;
         loop {
             let waited = self.waited - before;
             let sent = Instant::now() - waited;
@@ -87,10 +98,13 @@ impl<'a> Watch<'a> {
                 tracing::debug!(%cell, verdict = %seen.verdict, evidence = ?seen.evidence, after = ?start.elapsed(), "not yet");
             }
             let agrees = wrong.is_empty();
+            let through_services = wrong.iter().all(|(cell, _)| cell.to.pod().is_none());
+            direct = direct.filter(|_| through_services).or(through_services.then_some(sent));
             self.decided = round.cells;
-            if agrees {
-                return Ok(Some(sent));
+            if let (true, Some(direct)) = (agrees, direct) {
+                return Ok(Some(Agreed { all: sent, direct }));
             }
+            let limit = if through_services { limit.max(proxies) } else { limit };
             if start.elapsed().saturating_sub(self.waited - before) >= limit {
                 return Ok(None);
             }
@@ -120,17 +134,22 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// One round that no agent spoiled, with its losses probed a second time.
+    /// One round that no agent spoiled, with its losses, and what could not be measured, probed a second time.
     async fn round(&mut self, cells: &BTreeMap<Cell, Route>) -> Result<Round, AlwaysLate> {
         let mut round = self.undelayed(cells, self.timeout).await?;
         self.rounds += 1;
-        let lost = round.cells.iter().filter(|(cell, seen)| self.is_lost(cell, seen));
+        // In the network of a node a tuple may be in use by somebody else, such as a port of the kubelet's.
+        let again = |(cell, seen): &(&Cell, &Observation)| {
+            self.is_lost(cell, seen) || seen.verdict == Verdict::NotMeasured && self.is_wrong(cell, seen)
+        };
+        let lost = round.cells.iter().filter(again);
         let lost: BTreeMap<Cell, Route> =
             lost.filter_map(|(cell, _)| Some((cell.clone(), self.cells.get(cell)?.clone()))).collect();
         if !lost.is_empty() {
             let second = self.undelayed(&lost, (self.timeout * 2).min(waits::PROBE_AT_MOST)).await?;
             for (cell, seen) in second.cells {
-                if self.settling && seen.verdict.satisfies(true) {
+                let lost = self.expected.get(&cell).is_some_and(|expected| expected.allowed);
+                if self.settling && lost && seen.verdict.satisfies(true) {
                     self.losses += 1;
                 }
                 round.cells.insert(cell, seen);

@@ -160,10 +160,10 @@ impl Stage<'_> {
         let limit = if world.enforced { waits::MATRIX_AGREES.limit } else { Duration::ZERO };
         let agreed = watch.agree(limit).await;
         let watched = match agreed {
-            Ok(Some(sent)) => {
-                let after = sent.saturating_duration_since(start);
+            Ok(Some(agreed)) => {
+                let after = agreed.all.saturating_duration_since(start);
                 report.agreed_after_ms = Some(after.as_secs_f64() * 1000.0);
-                let slowest = self.context.slowest_convergence(after);
+                let slowest = self.context.slowest_convergence(agreed.direct.saturating_duration_since(start));
                 let window = match step.actions.iter().all(changes_nothing) {
                     true => waits::SETTLE_AT_LEAST,
                     false => waits::settle_window(slowest),

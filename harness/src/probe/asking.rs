@@ -9,7 +9,7 @@ use futures::future::join_all;
 use netpol_wire::{Answer, Arrival, Call, Got, Probe, ProbeResult, Proto, Token};
 
 use super::round::Member;
-use crate::plan::{Cell, Family, PodRef, Route, Transport};
+use crate::plan::{Cell, Endpoint, Family, PodRef, Route, Transport};
 
 /// A probe by its prober and its token.
 pub(super) type Key = (PodRef, Token);
@@ -42,6 +42,12 @@ impl Outgoing {
             outgoing.probes.entry(cell.from.clone()).or_default().push(probe);
         }
         outgoing
+    }
+
+    /// That of one cell alone.
+    #[cfg(test)]
+    pub(super) fn of_one(cell: Cell, token: Token) -> Self {
+        Outgoing { probes: BTreeMap::new(), cells: BTreeMap::from([(cell, token)]) }
     }
 
     /// A cell's probe.
@@ -109,7 +115,7 @@ pub(super) async fn ask_probers(members: &BTreeMap<PodRef, Member>, probes: &BTr
     results
 }
 
-/// Asks every receiver about the probes to it that got no reply; a reply is proof enough of arrival.
+/// Asks every receiver about the probes to it that got no reply, which is proof enough of arrival, unless a node's proxy chose the receiver.
 pub(super) async fn ask_receivers(
     members: &BTreeMap<PodRef, Member>,
     cells: &BTreeMap<Cell, Route>,
@@ -119,7 +125,7 @@ pub(super) async fn ask_receivers(
     let mut tokens: BTreeMap<&PodRef, BTreeSet<Token>> = BTreeMap::new();
     for (cell, route) in cells {
         let Some(key) = outgoing.cell(cell) else { continue };
-        if !is_reply(results.get(&key)) {
+        if !is_reply(results.get(&key)) || matches!(cell.to, Endpoint::Service(_)) {
             for (receiver, _) in &route.receivers {
                 tokens.entry(receiver).or_default().insert(key.1);
             }

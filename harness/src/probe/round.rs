@@ -89,7 +89,7 @@ pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, R
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }
     let seen = Seen {
-        members,
+        bound: members.iter().map(|(pod, member)| (pod, &member.bound)).collect(),
         outgoing: &outgoing,
         results: &results,
         arrivals: &arrivals,

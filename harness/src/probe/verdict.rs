@@ -76,6 +76,8 @@ impl Evidence {
             (None | Some(Got::Error), _) => Verdict::NotMeasured,
             // Somebody listens where nobody should.
             (Some(Got::Reply), _) if self.refused.is_some() => Verdict::NotMeasured,
+            // Another pod answered: a proxy sends to backends of before.
+            (Some(Got::Reply), Some(false)) => Verdict::NotMeasured,
             (Some(Got::Reply), _) => Verdict::Allowed,
             (Some(Got::NoRoute), _) => Verdict::Unreachable,
             // A dead listener passes every deny test that only looks at the prober.
@@ -105,6 +107,7 @@ mod tests {
     #[test]
     fn a_verdict_needs_evidence_from_both_ends() {
         assert_eq!(evidence(Got::Reply, true, true), Verdict::Allowed);
+        assert_eq!(evidence(Got::Reply, false, true), Verdict::NotMeasured, "somebody else answered");
         assert_eq!(evidence(Got::Timeout, false, true), Verdict::Dropped);
         assert_eq!(evidence(Got::Rst, false, true), Verdict::Rejected);
         assert_eq!(evidence(Got::Icmp, false, true), Verdict::Rejected);
