@@ -48,9 +48,10 @@ impl Connections {
 
 /// Returns how many there were.
 fn forget(conntrack: &mut Conntrack, addresses: &BTreeSet<IpAddr>) -> Result<usize, netpol_nft::Error> {
-    // The kernel finds those of one address by itself; for many, one walk that copies everything is less than many walks.
-    const FEW: usize = 16;
-    if addresses.len() <= FEW {
+    // The kernel finds those of an IPv4 address by itself, in two walks, and copies no others; of IPv6 it copies all that there are. For many,
+    // one walk that copies everything is less.
+    const FEW: usize = 8;
+    if addresses.len() == 1 || addresses.len() <= FEW && addresses.iter().all(IpAddr::is_ipv4) {
         return addresses.iter().map(|address| conntrack.delete_address(*address)).sum();
     }
     let mut deleted = 0;

@@ -12,7 +12,7 @@ use crate::target::Target;
 use crate::target::kind::{KindArgs, cni_entry};
 
 /// The most lanes that are taken in the lab unasked: every one has pods of its own, for each of which there is memory to be had.
-const LANES_AT_MOST: u32 = 16;
+const LANES_AT_MOST: usize = 16;
 
 /// Runs conformance cases against a cluster and judges what was measured.
 #[derive(Debug, Clone, Args)]
@@ -158,7 +158,7 @@ impl RunArgs {
             // A lane waits most of the time: for answers that do not come, and for settle windows to end.
             (Target::Lab, None) => {
                 let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                u32::try_from(processors).map_or(LANES_AT_MOST, |processors| (4 * processors).min(LANES_AT_MOST))
+                (4 * processors).min(LANES_AT_MOST) as u32
             }
             (_, None) => 2,
         };

@@ -70,7 +70,7 @@ pub(super) async fn control(
             cells.retain(|cell, _| !unsupported.contains(cell));
             continue;
         }
-        let through_services = missing.iter().all(|(cell, _)| cell.to.pod().is_none());
+        let through_services = missing.iter().all(|(cell, _)| cell.to.service().is_some());
         let wait = if through_services { waits::PROXIES_FOLLOW } else { waits::CONTROL_PASSES };
         if start.elapsed() > wait.limit {
             let shown = missing.iter().take(4).map(|(cell, seen)| {

@@ -98,8 +98,8 @@ impl<'a> Watch<'a> {
                 tracing::debug!(%cell, verdict = %seen.verdict, evidence = ?seen.evidence, after = ?start.elapsed(), "not yet");
             }
             let agrees = wrong.is_empty();
-            let through_services = wrong.iter().all(|(cell, _)| cell.to.pod().is_none());
-            direct = direct.filter(|_| through_services).or(through_services.then_some(sent));
+            let through_services = wrong.iter().all(|(cell, _)| cell.to.service().is_some());
+            direct = through_services.then(|| direct.unwrap_or(sent));
             self.decided = round.cells;
             if let (true, Some(direct)) = (agrees, direct) {
                 return Ok(Some(Agreed { all: sent, direct }));

@@ -60,7 +60,7 @@ impl<'a> Seen<'a> {
         let (mut arrived, mut complaint) = (Some(false), None);
         // What a pod sends to itself goes over its loopback, where no capture is.
         let to_itself = refused == Some(true) && cell.to.pod() == Some(&cell.from);
-        let replied = result.got == Got::Reply && !self.needs_witness(cell, route);
+        let replied = result.got == Got::Reply && !self.needs_witness(cell, route, result);
         if replied || to_itself {
             arrived = Some(true);
         } else {
@@ -68,7 +68,7 @@ impl<'a> Seen<'a> {
                 match self.arrivals.get(receiver) {
                     Some(Ok(seen)) => {
                         // A packet from an address that is nobody's may be another prober's with the same token, whose reply shows that
-                        // it arrived.
+                        // it arrived. This cell's own reply explains nothing: it is what is in question.
                         let explained =
                             result.got != Got::Reply && self.answered.contains(&(receiver, *transport, key.1));
                         if seen.iter().any(|arrival| self.is_of(cell, (key.1, *transport), explained, arrival)) {
@@ -99,12 +99,14 @@ impl<'a> Seen<'a> {
     }
 
     /// Whether a reply alone does not say who gave it: behind a Service's address is whoever the node's proxy takes for a backend. Not where
-    /// proxies hide the prober's port, by which receivers know a probe: on node ports, from pods to themselves, and for probers that have a
-    /// node's address.
-    fn needs_witness(&self, cell: &Cell, route: &Route) -> bool {
+    /// proxies hide the prober's port, by which receivers know a probe: on node ports, from pods to themselves, for probers that have a
+    /// node's address, and wherever who answered saw another address than the prober's.
+    fn needs_witness(&self, cell: &Cell, route: &Route, result: &ProbeResult) -> bool {
+        let Some(own) = self.bound.get(&cell.from) else { return false };
         matches!(cell.to, Endpoint::Service(_))
             && route.receivers.iter().all(|(receiver, _)| *receiver != cell.from)
-            && self.bound.get(&cell.from).is_some_and(|own| own.ips.iter().all(|ip| !own.node_ips.contains(ip)))
+            && own.ips.iter().all(|ip| !own.node_ips.contains(ip))
+            && result.src_seen.is_some_and(|seen| own.ips.contains(&seen))
     }
 
     /// Whether a captured packet is the one of this cell: tokens are numbered per prober, so its address tells them apart. An
@@ -117,7 +119,7 @@ impl<'a> Seen<'a> {
         }
         let mut owners = self.bound.iter().filter(|(_, bound)| bound.ips.contains(&arrival.src)).peekable();
         let rewritten = owners.peek().is_none()
-            || (cell.to.pod().is_none() && self.bound.values().any(|bound| bound.node_ips.contains(&arrival.src)));
+            || (cell.to.service().is_some() && self.bound.values().any(|bound| bound.node_ips.contains(&arrival.src)));
         owners.any(|(pod, _)| **pod == cell.from) || (rewritten && !explained)
     }
 }
@@ -140,8 +142,9 @@ mod tests {
         PodRef { namespace: "shop".into(), name: name.into() }
     }
 
-    /// The verdict on client → Service of `web` where the prober got `got` and `web` saw a packet from each of these sources.
-    fn through_service(client: &str, got: Got, sources: &[&str]) -> Evidence {
+    /// The evidence of client → Service of `web` where the prober got `got`, who answered saw it as `src_seen`, and `web` saw a packet from
+    /// each of these sources.
+    fn through_service(client: &str, got: Got, src_seen: &str, sources: &[&str]) -> Evidence {
         let (from, web) = (pod("client"), pod("web"));
         let bound = |ip: &str| BoundPod {
             ips: vec![ip.parse().unwrap()],
@@ -156,8 +159,8 @@ mod tests {
             transport: Transport::Tcp(80),
             receivers: BTreeSet::from([(web.clone(), BEHIND)]),
         };
-        let result =
-            ProbeResult { n: TOKEN, got, rtt_us: None, src_seen: None, late_us: 0, refused_by: None, detail: None };
+        let src_seen = (got == Got::Reply).then(|| src_seen.parse().unwrap());
+        let result = ProbeResult { n: TOKEN, got, rtt_us: None, src_seen, late_us: 0, refused_by: None, detail: None };
         let results = Results::from([((from.clone(), TOKEN), Ok(result))]);
         let arrival = |src: &&str| Arrival {
             n: TOKEN,
@@ -183,23 +186,20 @@ mod tests {
     #[test]
     fn a_reply_through_a_service_counts_only_if_a_pod_behind_it_saw_the_probe() {
         let client = "10.1.0.2";
-        let verdict = |got, sources: &[&str]| through_service(client, got, sources).verdict();
+        let verdict = |got, sources: &[&str]| through_service(client, got, client, sources).verdict();
         assert_eq!(verdict(Got::Reply, &[client]), Verdict::Allowed);
-        assert_eq!(verdict(Got::Reply, &[NODE]), Verdict::Allowed, "by a node's address");
-        assert_eq!(verdict(Got::Reply, &["10.1.0.1"]), Verdict::Allowed, "by an address that is nobody's");
         assert_eq!(verdict(Got::Timeout, &[]), Verdict::Dropped);
         assert_eq!(verdict(Got::Timeout, &[client]), Verdict::OneWay);
 
-        let elsewhere = through_service(client, Got::Reply, &[]);
+        let elsewhere = through_service(client, Got::Reply, client, &[]);
         assert_eq!(elsewhere.verdict(), Verdict::NotMeasured);
         assert!(elsewhere.detail.unwrap().contains("none of the pods behind"));
         assert_eq!(verdict(Got::Reply, &["10.1.0.9"]), Verdict::NotMeasured, "another pod's probe of the same number");
 
-        let masqueraded = through_service(NODE, Got::Reply, &[]);
-        assert_eq!(
-            masqueraded.verdict(),
-            Verdict::Allowed,
-            "from a node's network: its port may be another one behind the proxy"
-        );
+        // Where the source was rewritten, so may the port have been.
+        for (from, seen_as) in [(client, NODE), (client, "10.1.0.1"), (NODE, NODE)] {
+            let masqueraded = through_service(from, Got::Reply, seen_as, &[]);
+            assert_eq!(masqueraded.verdict(), Verdict::Allowed, "{from} seen as {seen_as}");
+        }
     }
 }
