@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::lanes;
 use crate::plan::{self, Case, Plan, Selection};
 use crate::progress::Progress;
-use crate::report::{API_VERSION, Report, Status, overview, terminal};
+use crate::report::{API_VERSION, Report, Status, overview, terminal, write_json};
 use crate::suite::{self, Source};
 use crate::target::{Child, Consent, Target, Up, consent, is_ours, remove_leftovers};
 use crate::world::Pool;
@@ -203,33 +203,41 @@ async fn tell(mut heard: mpsc::UnboundedReceiver<News>, live: bool, plan: &Plan,
 }
 
 fn publish(args: &RunArgs, report: &Report) -> anyhow::Result<()> {
-    let mut text = String::new();
-    if args.output == Output::Json {
-        text = serde_json::to_string_pretty(report)? + "\n";
-    } else {
-        let printed_already = args.lanes() == 1;
-        let all = args.drawn(report.cases.len()) == Draw::All;
-        if !all && !printed_already {
-            text += &overview(report);
-        }
-        for case in report.cases.iter().filter(|case| !printed_already && (all || case.status > Status::Passed)) {
-            text += &terminal::heading(&case.id, &case.description);
-            text += &case.control.as_ref().map(terminal::control).unwrap_or_default();
-            text.extend(case.steps.iter().map(terminal::step));
-            text += &terminal::closing(case);
-        }
-        text += &terminal::summary(report);
-    }
-    let printed = print(&text).context("writing results to stdout");
+    let printed = match args.output {
+        Output::Json => unless_nobody_reads(write_json(report, std::io::stdout().lock())),
+        Output::Text => print(&words(args, report)),
+    };
     // Each of the two is worth having without the other.
     let written = args.report.as_ref().map_or(Ok(()), |folder| crate::report::write(report, folder));
-    printed.and(written)
+    printed.context("writing results to stdout").and(written)
 }
 
-/// Writes to stdout. That nobody reads on, as with `| head`, is no error.
+/// What people are told at a run's end, without what was printed while it ran.
+fn words(args: &RunArgs, report: &Report) -> String {
+    let mut text = String::new();
+    let printed_already = args.lanes() == 1;
+    let all = args.drawn(report.cases.len()) == Draw::All;
+    if !all && !printed_already {
+        text += &overview(report);
+    }
+    for case in report.cases.iter().filter(|case| !printed_already && (all || case.status > Status::Passed)) {
+        text += &terminal::heading(&case.id, &case.description);
+        text += &case.control.as_ref().map(terminal::control).unwrap_or_default();
+        text.extend(case.steps.iter().map(terminal::step));
+        text += &terminal::closing(case);
+    }
+    text + &terminal::summary(report)
+}
+
+/// Writes to stdout.
 fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    unless_nobody_reads(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// That nobody reads on, as with `| head`, is no error.
+fn unless_nobody_reads(written: std::io::Result<()>) -> std::io::Result<()> {
+    match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

@@ -240,7 +240,7 @@ fn cells(watch: &Watch<'_>, expected: &Matrix, context: &Context) -> Vec<CellRep
             from: cell.from.to_string(),
             to: cell.to.to_string(),
             probe: cell.traffic.to_string(),
-            level: level(expected.level).to_owned(),
+            level: level(expected.level),
             asserted: expected.scored && context.profile.asserts(expected.level),
             expected: if expected.allowed { Expectation::Allowed } else { Expectation::Denied },
             observed,

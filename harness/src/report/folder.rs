@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::{CaseReport, Report, Status, junit};
+use super::{CaseReport, Report, Status, junit, write_json};
 
 /// Writes `report.json`, `junit.xml`, and `cases/AREA_NAME/` for each case that did not pass: `matrix.txt`, `policies.yaml`, `pods.yaml`,
 /// a log per pod of the policy engine, `NODE.nft` where the engine can show its kernel's rules, and `again.sh`, which runs just this case.
@@ -14,7 +14,9 @@ use super::{CaseReport, Report, Status, junit};
 /// When the folder cannot be made or a file not be written.
 pub fn write(report: &Report, folder: &Path) -> anyhow::Result<()> {
     make(folder)?;
-    put(&folder.join("report.json"), &(serde_json::to_string_pretty(report)? + "\n"))?;
+    let file = folder.join("report.json");
+    let written = fs::File::create(&file).and_then(|to| write_json(report, to));
+    written.with_context(|| format!("writing {}", file.display()))?;
     put(&folder.join("junit.xml"), &junit::junit(report)?)?;
     for case in report.cases.iter().filter(|case| case.status > Status::Passed) {
         write_case(case, &folder.join("cases").join(file_name(case)))?;

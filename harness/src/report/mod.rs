@@ -7,6 +7,7 @@ mod model;
 mod overview;
 pub mod terminal;
 
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -19,6 +20,17 @@ pub use overview::overview;
 /// The JSON schema of [`Report`].
 pub fn schema() -> schemars::Schema {
     schemars::schema_for!(Report)
+}
+
+/// Writes a report as JSON, piece by piece: that of the whole catalogue has tens of megabytes.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_json(report: &Report, to: impl Write) -> std::io::Result<()> {
+    let mut to = BufWriter::new(to);
+    serde_json::to_writer_pretty(&mut to, report)?;
+    writeln!(to)?;
+    to.flush()
 }
 
 /// Makes the folder for a report if it is not there, and sees that something can be written into it: better before a run than after it.

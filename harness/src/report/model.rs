@@ -179,7 +179,7 @@ pub struct CellReport {
     /// Such as `tcp/8888`.
     pub probe: String,
     /// The cell's level.
-    pub level: String,
+    pub level: &'static str,
     /// Whether this run's profile asserts it.
     pub asserted: bool,
     /// What the suite declares and the oracle computes.
