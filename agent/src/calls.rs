@@ -10,6 +10,7 @@ use crate::capture::Capture;
 use crate::held::HeldConnections;
 use crate::ledger::{Ledger, Line};
 use crate::prober;
+use crate::watch;
 
 /// How long an agent that was asked to end waits for the acknowledgement.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
@@ -113,6 +114,13 @@ impl Agent {
                 });
             }
             Call::Release(tokens) => self.answer(id, Answer::Held(self.held.release(&tokens))),
+            Call::Watch(path) => {
+                let agent = self.clone();
+                tokio::spawn(async move {
+                    let nothing = || Answer::Error("no probe was sent: a watch needs a token and time".to_owned());
+                    agent.answer(id, watch::watch(path).await.map_or_else(nothing, Answer::Watched));
+                });
+            }
         }
     }
 

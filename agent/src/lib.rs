@@ -30,6 +30,7 @@ mod sctp_listener;
 mod server;
 mod session;
 mod signals;
+mod watch;
 
 pub use cli::{AgentArgs, AgentCommand, ClientArgs, ServerArgs};
 

@@ -62,7 +62,7 @@ async fn attach_by_exec_says_hello_to_who_connects() {
     let ended = exec(&server, &["/bin/netpol", "agent", "attach"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let hello: serde_json::Value = serde_json::from_str(ended.stdout.lines().next().unwrap()).unwrap();
-    assert_eq!(hello["hello"]["wire"], 1);
+    assert_eq!(hello["hello"]["wire"], 2);
     assert_eq!(hello["hello"]["uid"].as_str().unwrap().len(), 32);
 
     // Its processes belong to root: the packet capture's capability is effective for root only.

@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_secs(1);
 /// Cases that run one after another, each with the number of its repetition.
 type Chain<'a> = Vec<(&'a Case, u32)>;
 
-/// All cases of a plan, in so many lanes; and whether any world saw a policy enforced.
+/// All cases of a plan, in so many lanes; and whether any canary saw a policy enforced.
 pub(crate) async fn run(
     context: Context,
     pool: &Pool,
@@ -75,7 +75,7 @@ fn length(case: &Case, hold: Duration) -> Duration {
     case.steps.iter().map(|step| if step.held.is_empty() { STEP } else { STEP.max(hold) }).sum()
 }
 
-/// One case in a world of the pool; and whether that world saw a policy enforced.
+/// One case in a world of the pool; and whether its canaries saw a policy enforced.
 async fn one_case(context: &Context, pool: &Pool, plan: &Plan, case: &Case) -> (CaseReport, Option<bool>) {
     let Some(topology) = plan.topologies.get(&case.topology) else {
         return (not_begun(context, case, format!("topology {} is not there", case.topology)), None);
@@ -85,7 +85,10 @@ async fn one_case(context: &Context, pool: &Pool, plan: &Plan, case: &Case) -> (
         return (skipped(context, case, lacking(&missing)), None);
     }
     match pool.lease(topology).await {
-        Ok(mut world) => (run_case(context, case, &mut world).await, Some(world.enforced)),
+        Ok(mut lease) => {
+            let (world, canary) = lease.parts();
+            (run_case(context, case, world, canary).await, Some(canary.enforced))
+        }
         Err(error) => (not_begun(context, case, error.to_string()), None),
     }
 }

@@ -24,8 +24,9 @@ const NOT_SPECIFIED: &str = "the specification does not bound it";
 
 /// An agent's hello, and its answer to a call beyond the probes' own timeout.
 pub const AGENT_ANSWERS: Wait = Wait { name: "agent answers", limit: Duration::from_secs(10), bound: NOT_SPECIFIED };
-/// Time between two signs of life to an agent that owes an answer: by them a stream that is gone is noticed.
-pub const AGENT_PULSE: Duration = Duration::from_millis(250);
+/// Time between two signs of life to an agent that owes an answer: by them a stream that is gone is noticed. Longer than most calls take:
+/// each sign is a message through as many processes as a call.
+pub const AGENT_PULSE: Duration = Duration::from_secs(1);
 /// A stream to an agent that owes an answer carries something: one that does not is opened anew.
 pub const AGENT_STREAM_SILENT: Wait =
     Wait { name: "a stream carries something", limit: Duration::from_secs(5), bound: NOT_SPECIFIED };
@@ -79,15 +80,15 @@ pub const CONVERGENCES: usize = 32;
 pub const SETTLE_ROUNDS: Duration = PROBE_AT_LEAST;
 /// The shortest timeout of a probe.
 pub const PROBE_AT_LEAST: Duration = Duration::from_millis(150);
-/// The longest timeout of a probe, and the one of the positive control, which measures the round trips.
+/// The longest timeout of a probe, and the one of a world's first positive control, which measures the round trips; later ones begin with the
+/// shortest, twice as long in each round that does not pass.
 pub const PROBE_AT_MOST: Duration = Duration::from_secs(1);
-/// Time between the first two probes of one canary.
+/// How long a canary's agent probes before it says that nothing has changed yet.
+pub const CANARY_WATCH: Duration = Duration::from_secs(1);
+/// Time between the first two probes of one canary; each of the following times is longer by a quarter, up to [`CANARY_LATER`].
 pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
-/// Each of the following times is longer by this factor, up to [`CANARY_LATER`]: a canary that closes is known only after a probe's whole
-/// timeout, and most engines have closed it long before.
-pub const CANARY_STRETCH: f64 = 1.25;
-/// The longest time between two probes of one canary.
-pub const CANARY_LATER: Duration = Duration::from_millis(50);
+/// The longest time between two probes of one canary: to within this the time of a change is known.
+pub const CANARY_LATER: Duration = Duration::from_millis(25);
 /// Time between two rounds of a settle window that have the cells that await ICMP errors: a kernel sends one a second to an address.
 pub const REFUSALS_APART: Duration = Duration::from_secs(1);
 /// The longest time between two lines of a log that is unbroken: two requests in a row were lost, as with probes.

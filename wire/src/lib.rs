@@ -1,9 +1,9 @@
-//! Types of the probe protocol between the harness and the agent in a pod, version 1.
+//! Types of the probe protocol between the harness and the agent in a pod, version 2.
 //!
 //! JSON lines over the stream of `pods/exec` of `netpol agent attach`:
 //!
 //! ```text
-//! ← {"hello":{"wire":1,"uid":"…"}}
+//! ← {"hello":{"wire":2,"uid":"…"}}
 //! → {"id":7,"probe":[{"n":"a1","proto":"tcp","to":"10.1.2.3","port":8888,"timeout_ms":250}]}
 //! ← {"id":7,"result":{"n":"a1","got":"reply","rtt_us":412,"src_seen":"10.1.1.2","late_us":90}}
 //! → {"id":8,"arrivals":["a1"]}
@@ -18,15 +18,17 @@
 mod hold;
 mod probe;
 mod token;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
 pub use hold::{Held, HeldState, Hold};
 pub use probe::{Arrival, Got, Probe, ProbeResult, Proto};
 pub use token::{InvalidToken, Token};
+pub use watch::{Watch, Watched};
 
 /// The version of the protocol that these types speak.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Environment variable that names the agent of a pod: several pods in one network namespace (hostNetwork) need names
 /// of their own, because the agent's abstract socket belongs to the network namespace.
@@ -67,6 +69,8 @@ pub enum Call {
     End(End),
     /// Close these held connections; one [`Answer::Held`] with their last state.
     Release(Vec<Token>),
+    /// Probe one path until it opens or closes; one [`Answer::Watched`].
+    Watch(Watch),
 }
 
 /// That an agent is to end, or is about to: there is nothing more to say about it.
@@ -112,6 +116,8 @@ pub enum Answer {
     Arrived(Vec<Arrival>),
     /// The state of held connections.
     Held(Vec<Held>),
+    /// A path has opened or closed, or not in time.
+    Watched(Watched),
     /// This agent ends once this is acknowledged, or a second later.
     Ending(End),
     /// The call could not be carried out at all; the text says why.

@@ -5,6 +5,7 @@ fn the_lines_of_the_design_are_read_and_written_as_they_stand() {
     let lines = [
         r#"{"id":7,"probe":[{"n":"a1","proto":"tcp","to":"10.1.2.3","port":8888,"timeout_ms":250}]}"#,
         r#"{"id":8,"arrivals":["a1"]}"#,
+        r#"{"id":9,"watch":{"probe":{"n":"a2","proto":"tcp","to":"10.1.2.3","port":8888,"timeout_ms":150},"tokens":64,"reply":true,"every_ms":5,"later_ms":50,"limit_ms":1000}}"#,
         r#"{"ack":7}"#,
     ];
     for line in lines {
@@ -12,8 +13,9 @@ fn the_lines_of_the_design_are_read_and_written_as_they_stand() {
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
     }
     let answers = [
-        r#"{"hello":{"wire":1,"uid":"u-1"}}"#,
+        r#"{"hello":{"wire":2,"uid":"u-1"}}"#,
         r#"{"id":7,"result":{"n":"a1","got":"reply","rtt_us":412,"src_seen":"10.1.1.2","late_us":90}}"#,
+        r#"{"id":9,"watched":{"result":{"n":"a7","got":"timeout","late_us":90},"after_us":31000,"ago_us":150400}}"#,
         r#"{"id":8,"arrived":[{"n":"a1","proto":"icmp","src":"10.1.1.2","packets":2}]}"#,
     ];
     for line in answers {

@@ -81,7 +81,7 @@ pub(crate) fn send_all(probes: Vec<Probe>, done: impl FnOnce(Vec<ProbeResult>) +
 }
 
 /// Sends one probe and waits for its end.
-async fn send(probe: &Probe, lag: &Lag) -> ProbeResult {
+pub(crate) async fn send(probe: &Probe, lag: &Lag) -> ProbeResult {
     let timeout = Duration::from_millis(probe.timeout_ms.into());
     let sent = Instant::now();
     let exchange = async {

@@ -10,6 +10,7 @@ mod held;
 mod pods;
 mod probes;
 mod scratch;
+mod watches;
 
 use std::process::ExitCode;
 

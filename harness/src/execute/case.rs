@@ -11,10 +11,10 @@ use super::{Context, News, control, evidence};
 use crate::cluster::Cluster;
 use crate::plan::{Case, Need, Rehearsal};
 use crate::report::{CaseReport, Status};
-use crate::world::World;
+use crate::world::{Canary, World};
 
 /// Runs a case; whatever goes wrong is in its report.
-pub async fn run_case(context: &Context, case: &Case, world: &mut World) -> CaseReport {
+pub async fn run_case(context: &Context, case: &Case, world: &mut World, canary: &Canary) -> CaseReport {
     let start = Instant::now();
     context.tell(News::Began(Box::new(case.clone())));
     let mut report = blank(context, case);
@@ -23,14 +23,14 @@ pub async fn run_case(context: &Context, case: &Case, world: &mut World) -> Case
     if !missing.is_empty() {
         return skipped(context, case, lacking(&missing));
     }
-    if let Err(problem) = steps(context, case, world, &mut report).await {
+    if let Err(problem) = steps(context, case, (world, canary), &mut report).await {
         report.problems.push(problem);
         report.status = report.status.max(Status::NotMeasured);
     }
     if report.status > Status::Passed {
         report.evidence = Some(evidence::gather(context, world).await);
     }
-    if let Err(error) = world.clear_policies().await {
+    if let Err(error) = world.restore().await {
         world.altered = true;
         tracing::warn!(case = case.id, %error, "cleaning up");
     }
@@ -92,7 +92,12 @@ fn blank(context: &Context, case: &Case) -> CaseReport {
     }
 }
 
-async fn steps(context: &Context, case: &Case, world: &mut World, report: &mut CaseReport) -> Result<(), String> {
+async fn steps(
+    context: &Context,
+    case: &Case,
+    (world, canary): (&mut World, &Canary),
+    report: &mut CaseReport,
+) -> Result<(), String> {
     let rehearsal = Rehearsal::new(case, &world.topology, &world.bindings)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let (measured, unsupported) = control::control(world, &rehearsal.control(), context.profile).await?;
@@ -101,7 +106,7 @@ async fn steps(context: &Context, case: &Case, world: &mut World, report: &mut C
     let logs = FollowedLogs::follow(&context.cluster, world, &case.logs);
     let timeout = Duration::from_millis(measured.timeout_ms);
     report.control = Some(measured);
-    let mut stage = Stage { context, case, rehearsal, held, logs, timeout, unsupported };
+    let mut stage = Stage { context, case, canary, rehearsal, held, logs, timeout, unsupported };
     let walked = walk(&mut stage, world, report).await;
     stage.held.release(world).await;
     walked

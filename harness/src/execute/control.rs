@@ -35,10 +35,14 @@ pub(super) async fn control(
     let mut unsupported: BTreeSet<Cell> = BTreeSet::new();
     let start = Instant::now();
     let mut round_trips: Vec<Duration> = Vec::new();
-    let rounds = if world.controlled { LATER_ROUNDS } else { FIRST_ROUNDS };
+    // Engines may still be at the policies of the case before: what these deny is not waited for long.
+    let (rounds, mut timeout) = match world.controlled {
+        true => (LATER_ROUNDS, waits::PROBE_AT_LEAST),
+        false => (FIRST_ROUNDS, waits::PROBE_AT_MOST),
+    };
     let mut good = 0;
     loop {
-        let round = sample(&world.members, &cells, waits::PROBE_AT_MOST).await;
+        let round = sample(&world.members, &cells, timeout).await;
         let wrong = |(cell, seen): &(&_, &Observation)| {
             matrix.get(cell).is_some_and(|expected| expected.scored && profile.asserts(expected.level))
                 && !seen.verdict.satisfies(true)
@@ -50,6 +54,7 @@ pub(super) async fn control(
         } else {
             good = 0;
             round_trips.clear();
+            timeout = (timeout * 2).min(waits::PROBE_AT_MOST);
         }
         if good == rounds {
             world.controlled = true;

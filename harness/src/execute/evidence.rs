@@ -58,9 +58,13 @@ async fn look_up(context: &Context, world: &World, found: &mut CaseEvidence) {
     for pod in engine {
         let (name, api) =
             (pod.name_any(), Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default()));
-        match api.logs(&name, &params).await {
-            Ok(log) => drop(found.engine_logs.insert(name.clone(), log)),
-            Err(error) => found.missing.push(format!("the log of {name}: {error}")),
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| &container.name);
+        for container in containers {
+            let log = format!("{name}.{container}");
+            match api.logs(&name, &LogParams { container: Some(container.clone()), ..params.clone() }).await {
+                Ok(lines) => drop(found.engine_logs.insert(log, lines)),
+                Err(error) => found.missing.push(format!("the log of {log}: {error}")),
+            }
         }
         let node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
         if plugin.shows_its_kernel() {

@@ -14,12 +14,13 @@ use crate::plan::{Action, Case, Cell, Level, Matrix, Rehearsal, Step};
 use crate::probe::rest;
 use crate::report::{CellReport, Expectation, Status, StepProblem, StepReport};
 use crate::waits;
-use crate::world::{Followed, World, WorldError};
+use crate::world::{Canary, Followed, World, WorldError};
 
 /// What the steps of a case share.
 pub(super) struct Stage<'a> {
     pub(super) context: &'a Context,
     pub(super) case: &'a Case,
+    pub(super) canary: &'a Canary,
     pub(super) rehearsal: Rehearsal,
     pub(super) held: HeldConnections,
     pub(super) logs: FollowedLogs,
@@ -45,8 +46,11 @@ impl Stage<'_> {
             }
         };
         let start = Instant::now();
-        let relabels = step.actions.iter().any(changes_labels);
-        self.barrier(world, relabels, &mut report).await;
+        // Of what changes nothing there is nothing to read.
+        if !step.actions.iter().all(is_refused) {
+            let relabels = step.actions.iter().any(changes_labels) || world.has_unread_labels();
+            self.barrier(relabels, &mut report).await;
+        }
         let watched = self.watch(world, step, &expected, start, &mut report).await;
         if let Err(AlwaysLate) = watched {
             report.problems.push(unmeasured(format!(
@@ -88,7 +92,7 @@ impl Stage<'_> {
                 objects.delete(&kind, &name, namespace.as_deref()).await
             }
             Action::Patch { kind, name, namespace, patch } => {
-                world.altered |= kind != "NetworkPolicy";
+                world.note_patch(&kind, &name, namespace.as_deref(), &patch);
                 objects.patch(&kind, &name, namespace.as_deref(), &patch).await
             }
             Action::Recreate(_)
@@ -113,14 +117,14 @@ impl Stage<'_> {
     }
 
     /// Waits until every node's canary has followed. A cluster that follows no policy at all is not waited for.
-    async fn barrier(&self, world: &World, relabels: bool, report: &mut StepReport) {
-        if !world.enforced {
+    async fn barrier(&self, relabels: bool, report: &mut StepReport) {
+        if !self.canary.enforced {
             return;
         }
         let objects = &self.context.cluster.objects;
         let followed = match relabels {
-            true => world.canary.open_by_labels(objects).await,
-            false => world.canary.open(objects).await,
+            true => self.canary.open_by_labels(objects).await,
+            false => self.canary.open(objects).await,
         };
         self.note(followed, "open", report);
     }
@@ -157,14 +161,14 @@ impl Stage<'_> {
         report: &mut StepReport,
     ) -> Result<(), AlwaysLate> {
         let mut watch = Watch::new(world, expected, self.context.profile, self.timeout);
-        let limit = if world.enforced { waits::MATRIX_AGREES.limit } else { Duration::ZERO };
+        let limit = if self.canary.enforced { waits::MATRIX_AGREES.limit } else { Duration::ZERO };
         let agreed = watch.agree(limit).await;
         let watched = match agreed {
             Ok(Some(agreed)) => {
                 let after = agreed.all.saturating_duration_since(start);
                 report.agreed_after_ms = Some(after.as_secs_f64() * 1000.0);
                 let slowest = self.context.slowest_convergence(agreed.direct.saturating_duration_since(start));
-                let window = match step.actions.iter().all(changes_nothing) {
+                let window = match step.actions.iter().all(is_refused) {
                     true => waits::SETTLE_AT_LEAST,
                     false => waits::settle_window(slowest),
                 };
@@ -188,13 +192,13 @@ impl Stage<'_> {
         watch: &mut Watch<'_>,
         report: &mut StepReport,
     ) -> Result<(), AlwaysLate> {
-        let sweep = !step.held.is_empty() && world.enforced;
+        let sweep = !step.held.is_empty() && self.canary.enforced;
         let window = if sweep { window.max(self.context.hold_at_least) } else { window };
         let before = (self.held.read(world).await, self.logs.read(&BTreeMap::new()).await);
         let start = Instant::now();
         let arm = async {
-            match world.enforced {
-                true => Some(world.canary.arm(&self.context.cluster.objects).await),
+            match self.canary.enforced && !self.canary.is_closed() {
+                true => Some(self.canary.arm(&self.context.cluster.objects).await),
                 false => None,
             }
         };
@@ -267,8 +271,8 @@ fn changes_labels(action: &Action) -> bool {
 }
 
 /// Whether an action leaves the cluster as it is, so that no engine can be late with it.
-fn changes_nothing(action: &Action) -> bool {
-    matches!(action, Action::Rejected { .. } | Action::Wait(_))
+fn is_refused(action: &Action) -> bool {
+    matches!(action, Action::Rejected { .. })
 }
 
 /// Carries out what a step does to pods.

@@ -44,8 +44,7 @@ impl Outgoing {
         outgoing
     }
 
-    /// That of one cell alone.
-    #[cfg(test)]
+    /// That of one cell alone, which is sent already.
     pub(super) fn of_one(cell: Cell, token: Token) -> Self {
         Outgoing { probes: BTreeMap::new(), cells: BTreeMap::from([(cell, token)]) }
     }

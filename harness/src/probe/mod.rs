@@ -6,9 +6,13 @@ mod errors;
 mod round;
 mod seen;
 mod session;
+mod session_error;
 mod verdict;
+mod watch;
 
 pub use errors::rest;
 pub use round::{Member, Observation, Round, sample};
-pub use session::{Session, SessionError};
+pub use session::Session;
+pub use session_error::SessionError;
 pub use verdict::{Evidence, Verdict};
+pub use watch::watch;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netpol_wire::{Answer, Call, Token};
 use tokio::time::Instant;
 
-use super::asking::{Outgoing, ask_listeners, ask_probers, ask_receivers, unproven};
+use super::asking::{Outgoing, Results, ask_listeners, ask_probers, ask_receivers, unproven};
 use super::errors::{self, ErrorBudget};
 use super::seen::Seen;
 use super::{Evidence, Session, Verdict};
@@ -25,17 +25,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// A pod with its stream. Its tuples start anywhere: connections that an earlier owner of its address has left behind, in whatever
-    /// table, are not its own.
-    pub fn new(session: Session, bound: BoundPod) -> Self {
-        Member { session, bound, next: AtomicU32::new(fastrand::u32(..Token::SPAN)), errors: ErrorBudget::default() }
-    }
-
-    /// Numbers its probes from `first`. A pod that was created again goes on where the one before it ended: packets of that one,
-    /// whose address nobody has any more, must not count for this one.
-    pub fn numbering_from(self, first: Token) -> Self {
-        self.next.store(first.0, Ordering::Relaxed);
-        self
+    /// A pod with its stream, and the first of its tuples.
+    pub fn new(session: Session, bound: BoundPod, first: Token) -> Self {
+        Member { session, bound, next: AtomicU32::new(first.0), errors: ErrorBudget::default() }
     }
 
     /// The agent's answers, or in words why there are none.
@@ -45,7 +37,12 @@ impl Member {
 
     /// A fresh tuple: an old conntrack entry must not answer for the policy.
     pub fn token(&self) -> Token {
-        Token(self.next.fetch_add(1, Ordering::Relaxed))
+        self.tokens(1)
+    }
+
+    /// So many fresh tuples, by the first of them.
+    pub(super) fn tokens(&self, count: u32) -> Token {
+        Token(self.next.fetch_add(count, Ordering::Relaxed))
     }
 }
 
@@ -80,21 +77,32 @@ pub async fn sample(members: &BTreeMap<PodRef, Member>, cells: &BTreeMap<Cell, R
     let sent = Instant::now();
     let outgoing = Outgoing::of(members, cells, timeout);
     let results = ask_probers(members, &outgoing.probes).await;
+    let round = gather(members, cells, (&outgoing, &results), (sent, timeout)).await;
+    Round { waited: sent - asked, ..round }
+}
+
+/// Asks the other ends of probes that have ended, whose round was sent at this time.
+pub(super) async fn gather(
+    members: &BTreeMap<PodRef, Member>,
+    cells: &BTreeMap<Cell, Route>,
+    (outgoing, results): (&Outgoing, &Results),
+    (sent, timeout): (Instant, Duration),
+) -> Round {
     let (arrivals, listeners) = futures::join!(
-        ask_receivers(members, cells, &outgoing, &results),
-        ask_listeners(members, unproven(cells, &outgoing, &results), timeout),
+        ask_receivers(members, cells, outgoing, results),
+        ask_listeners(members, unproven(cells, outgoing, results), timeout),
     );
-    let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO, waited: sent - asked };
+    let mut round = Round { cells: BTreeMap::new(), late: Duration::ZERO, waited: Duration::ZERO };
     for result in results.values().chain(listeners.values()).filter_map(|result| result.as_ref().ok()) {
         round.late = round.late.max(Duration::from_micros(result.late_us));
     }
     let seen = Seen {
         bound: members.iter().map(|(pod, member)| (pod, &member.bound)).collect(),
-        outgoing: &outgoing,
-        results: &results,
+        outgoing,
+        results,
         arrivals: &arrivals,
         listeners: &listeners,
-        answered: Seen::answered(cells, &outgoing, &results),
+        answered: Seen::answered(cells, outgoing, results),
     };
     for (cell, route) in cells {
         let evidence = seen.gather(cell, route);

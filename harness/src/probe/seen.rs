@@ -71,8 +71,13 @@ impl<'a> Seen<'a> {
                         // it arrived. This cell's own reply explains nothing: it is what is in question.
                         let explained =
                             result.got != Got::Reply && self.answered.contains(&(receiver, *transport, key.1));
-                        if seen.iter().any(|arrival| self.is_of(cell, (key.1, *transport), explained, arrival)) {
+                        let of_cell = |arrival: &&Arrival| self.is_of(cell, (key.1, *transport), explained, arrival);
+                        if let Some(arrival) = seen.iter().find(of_cell) {
                             arrived = Some(true);
+                            let own = self.bound.get(&cell.from).is_some_and(|own| own.ips.contains(&arrival.src));
+                            complaint = complaint.or_else(|| {
+                                (!own).then(|| format!("what arrived at {receiver} came from {}", arrival.src))
+                            });
                         }
                     }
                     other => {
@@ -190,6 +195,9 @@ mod tests {
         assert_eq!(verdict(Got::Reply, &[client]), Verdict::Allowed);
         assert_eq!(verdict(Got::Timeout, &[]), Verdict::Dropped);
         assert_eq!(verdict(Got::Timeout, &[client]), Verdict::OneWay);
+        let rewritten = through_service(client, Got::Timeout, client, &["10.1.0.77"]);
+        assert_eq!(rewritten.verdict(), Verdict::OneWay, "rather a packet too many than a leak unseen");
+        assert_eq!(rewritten.detail.as_deref(), Some("what arrived at shop/web came from 10.1.0.77"));
 
         let elsewhere = through_service(client, Got::Reply, client, &[]);
         assert_eq!(elsewhere.verdict(), Verdict::NotMeasured);

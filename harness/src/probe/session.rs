@@ -7,69 +7,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use netpol_wire::{Answer, Call, End as EndAgent, FromAgent, Hello, ToAgent, Token, VERSION};
-use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
+use super::SessionError;
 use super::ending::Ending;
 use crate::waits;
 
 /// Bytes that may wait in either direction between a session and its connection.
 const BUFFER: usize = 64 * 1024;
-
-/// Why an agent could not answer.
-#[derive(Debug, Clone, Error)]
-pub enum SessionError {
-    /// The stream could not be opened, or broke and did not come back within [`waits::AGENT_RECONNECTS`].
-    #[error(
-        "pods/exec of 'netpol agent attach' in pod {pod} failed: {cause}; try: kubectl exec -n {namespace} {pod} -- netpol agent attach </dev/null"
-    )]
-    Unreachable {
-        /// The pod's namespace.
-        namespace: String,
-        /// The pod.
-        pod: String,
-        /// What the last attempt said.
-        cause: String,
-    },
-    /// The agent was restarted: what it knew of this call is lost.
-    #[error(
-        "the agent of pod {pod} was restarted while it was being asked; look at: kubectl describe pod -n {namespace} {pod}"
-    )]
-    Restarted {
-        /// The pod's namespace.
-        namespace: String,
-        /// The pod.
-        pod: String,
-    },
-    /// The agent did not answer in time.
-    #[error("the agent of pod {pod} gave no answer within {} s", limit.as_secs_f32())]
-    Silent {
-        /// The pod.
-        pod: String,
-        /// How long it was waited for.
-        limit: Duration,
-    },
-    /// The agent refused the call.
-    #[error("the agent of pod {pod} could not do what it was asked: {why}")]
-    Refused {
-        /// The pod.
-        pod: String,
-        /// The agent's words.
-        why: String,
-    },
-    /// The agent speaks another protocol version.
-    #[error(
-        "the agent of pod {pod} speaks wire version {theirs}, this netpol speaks {VERSION}: use the image of the same version"
-    )]
-    Version {
-        /// The pod.
-        pod: String,
-        /// Its version.
-        theirs: u32,
-    },
-}
 
 /// A conversation with one agent; ends when dropped.
 #[derive(Debug)]
@@ -139,6 +86,7 @@ fn own_timeout(call: &Call) -> Duration {
     let longest = match call {
         Call::Probe(probes) => probes.iter().map(|probe| probe.timeout_ms).max().unwrap_or_default(),
         Call::Hold(hold) => hold.timeout_ms,
+        Call::Watch(watch) => watch.limit_ms + watch.probe.timeout_ms,
         Call::Arrivals(_) | Call::Held(_) | Call::Release(_) | Call::End(_) => 0,
     };
     Duration::from_millis(longest.into())
@@ -291,21 +239,30 @@ impl Keeper {
                     Err(error) => return End::Broken(error.to_string()),
                 },
                 call = asked.recv(), if greeted => match call {
-                    Some(Asked { call, reply }) => {
+                    Some(first) => {
                         if self.open.is_empty() {
                             heard = Instant::now();
                         }
-                        let id = self.next;
-                        self.next += 1;
                         outbox.append(&mut acks);
-                        say(&mut outbox, &ToAgent::Call { id, call: call.clone() });
-                        let open = Open { call, answers: Vec::new(), seen: BTreeSet::new(), since: Instant::now(), reply };
-                        self.open.insert(id, open);
+                        // Calls that are asked at the same time travel together.
+                        self.begin(first, &mut outbox);
+                        while let Ok(next) = asked.try_recv() {
+                            self.begin(next, &mut outbox);
+                        }
                     }
                     None => return End::Dropped,
                 },
             }
         }
+    }
+
+    /// Puts a call into the outbox.
+    fn begin(&mut self, Asked { call, reply }: Asked, outbox: &mut Vec<u8>) {
+        let id = self.next;
+        self.next += 1;
+        say(outbox, &ToAgent::Call { id, call: call.clone() });
+        let open = Open { call, answers: Vec::new(), seen: BTreeSet::new(), since: Instant::now(), reply };
+        self.open.insert(id, open);
     }
 
     /// On a new stream: the calls that still wait for answers. What nobody waits for any more is forgotten.

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Capabilities, EnvVar, Namespace, Pod, Service, Sysctl, Toleration};
+use k8s_openapi::api::core::v1::{Capabilities, Container, EnvVar, Namespace, Pod, Service, Sysctl, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{Api, ResourceExt};
 use netpol_wire::AGENT_NAME_VARIABLE;
 use serde_json::to_value;
 
+use super::numbering::Numbering;
 use super::pods::until_running;
-use super::{Canary, World, WorldError};
+use super::relabelled::Relabelled;
+use super::{World, WorldError};
 use crate::cluster::{Cluster, ObjectError, ReadyNode};
 use crate::plan::{Bindings, BoundPod, BoundService, OUTSIDE, PodRef, Topology};
 use crate::probe::{Member, Session};
@@ -17,6 +20,8 @@ use crate::topology::{bind_pod, waves};
 
 /// The image's name in topologies; the real one takes its place.
 const IMAGE: &str = "netpol";
+/// What each container asks for: little enough for dozens of them on the smallest node.
+const PROCESSOR: &str = "10m";
 /// The groups that may send pings without a capability.
 const PING_GROUPS: &str = "net.ipv4.ping_group_range";
 
@@ -32,34 +37,32 @@ impl World {
             let logical = namespace.name_any();
             bindings.namespaces.insert(logical.clone(), create_namespace(cluster, number, &logical, namespace).await?);
         }
-        let canary = create_namespace(cluster, number, "netpol-canary", &Namespace::default()).await?;
         for (name, service) in &topology.services {
             let real = bindings.namespaces.get(&name.namespace).cloned().unwrap_or_default();
             bindings.services.insert(name.clone(), create_service(cluster, &real, service).await?);
         }
-        let inside = |node: &&String| cluster.nodes.iter().any(|ready| ready.name == **node);
-        let used: BTreeSet<_> = nodes.values().filter(inside).cloned().collect();
-        let (canary, started) = futures::join!(
-            Canary::boot(cluster, number, canary, &used),
-            start_all(cluster, number, topology, &nodes, &mut bindings),
-        );
-        let (members, mut canary) = (started?, canary?);
-        let enforced = canary.arm_first(&cluster.objects).await?;
+        let numbering = Numbering::of(topology.pods.keys());
+        let members = start_all(cluster, number, topology, &nodes, &mut bindings, &numbering).await?;
         let (cluster, topology) = (cluster.clone(), topology.clone());
         Ok(World {
             number,
             topology,
             bindings,
             members,
-            canary,
             controlled: false,
             altered: false,
-            enforced,
+            relabelled: Relabelled::default(),
             nodes,
-            gone: BTreeMap::new(),
+            numbering,
             cluster,
         })
     }
+}
+
+/// The nodes inside the cluster that a topology's pods are on.
+pub(super) fn nodes(topology: &Topology, cluster: &Cluster) -> Result<BTreeSet<String>, WorldError> {
+    let inside = |node: &String| cluster.nodes.iter().any(|ready| ready.name == *node);
+    Ok(place(topology, cluster)?.into_values().filter(inside).collect())
 }
 
 /// Every pod on a node: slots go round the nodes in order.
@@ -77,7 +80,7 @@ fn place(topology: &Topology, cluster: &Cluster) -> Result<BTreeMap<PodRef, Stri
     Ok(topology.pods.keys().map(|pod| (pod.clone(), node(pod).clone())).collect())
 }
 
-async fn create_namespace(
+pub(super) async fn create_namespace(
     cluster: &Cluster,
     number: u32,
     logical: &str,
@@ -117,12 +120,13 @@ async fn start_all(
     topology: &Topology,
     nodes: &BTreeMap<PodRef, String>,
     bindings: &mut Bindings,
+    numbering: &Numbering,
 ) -> Result<BTreeMap<PodRef, Member>, WorldError> {
     for wave in waves(topology) {
         let bound = start(cluster, number, topology, nodes, bindings, &wave).await?;
         bindings.pods.extend(bound);
     }
-    open_sessions(cluster, bindings, &bindings.pods).await
+    open_sessions(cluster, bindings, &bindings.pods, numbering).await
 }
 
 /// Creates pods of a topology and waits until they run.
@@ -172,6 +176,7 @@ pub(super) async fn create_pod(
         spec.node_name = Some(node.to_owned());
         let in_node_network = spec.host_network == Some(true);
         for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            request_processor(container);
             if in_node_network {
                 let name =
                     EnvVar { name: AGENT_NAME_VARIABLE.to_owned(), value: Some(agent.clone()), value_from: None };
@@ -204,6 +209,13 @@ pub(super) async fn create_pod(
     Ok(cluster.objects.apply(&typed(&pod)?).await?)
 }
 
+/// Asks for a little of the processor. On a busy node pods that ask for nothing share what nobody else wants: their round trips, and so the
+/// probes' timeouts, would tell of that.
+fn request_processor(container: &mut Container) {
+    let requests = container.resources.get_or_insert_default().requests.get_or_insert_default();
+    requests.entry("cpu".to_owned()).or_insert_with(|| Quantity(PROCESSOR.to_owned()));
+}
+
 /// Whether any pod of a topology answers SCTP.
 fn uses_sctp(topology: &Topology) -> bool {
     let specs = topology.pods.values().filter_map(|pod| pod.spec.as_ref());
@@ -216,12 +228,13 @@ pub(super) async fn open_sessions(
     cluster: &Cluster,
     bindings: &Bindings,
     pods: &BTreeMap<PodRef, BoundPod>,
+    numbering: &Numbering,
 ) -> Result<BTreeMap<PodRef, Member>, WorldError> {
     let opened = pods.iter().map(|(pod, bound)| async move {
         let namespace = bindings.namespaces.get(&pod.namespace).cloned().unwrap_or_default();
         let api = Api::namespaced(cluster.client.clone(), &namespace);
         let session = Session::open(api, &namespace, &pod.name).await?;
-        Ok::<_, WorldError>((pod.clone(), Member::new(session, bound.clone())))
+        Ok::<_, WorldError>((pod.clone(), Member::new(session, bound.clone(), numbering.next(pod))))
     });
     Ok(try_join_all(opened).await?.into_iter().collect())
 }

@@ -6,42 +6,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval};
+use tokio::time::Instant;
 
 use super::WorldError;
-use super::boot::{create_pod, open_sessions};
+use super::boot::{create_namespace, create_pod, open_sessions};
+use super::numbering::Numbering;
 use super::pods::until_running;
 use crate::cluster::{Cluster, ObjectError, Objects};
 use crate::plan::{Bindings, BoundPod, Cell, PodRef, Route, Traffic, Transport};
-use crate::probe::{Member, Verdict, sample};
+use crate::probe::{Member, Verdict, sample, watch};
 use crate::waits;
 
 const PORT: u16 = 8888;
 /// The label that is changed to see who reads labels.
 const FLIP: &str = "netpol.dev/flip";
 const LOGICAL: &str = "netpol-canary";
-/// Rounds that may be on their way at once: as many as fit into the timeout of one, and some for the way. More would pile up in
-/// front of an agent that is busy, or cannot be reached, and keep it busy.
-const IN_FLIGHT: usize = 48;
 /// A silence that is the API server's rather than a canary's.
 const OUTAGE: Duration = Duration::from_secs(1);
 
-/// A world's canaries: a source and a target on every node that it uses.
+/// A source and a target on every node of a world. Whichever world a lane is in, it has the same canaries.
 pub struct Canary {
     /// Their real namespace.
     pub namespace: String,
+    /// Whether anything in this cluster followed their first policy.
+    pub enforced: bool,
     members: BTreeMap<PodRef, Member>,
     /// By node: from its source to its target.
     pairs: BTreeMap<String, (Cell, Route)>,
     /// Counts the flips by labels: each has a value of its own.
     generation: AtomicU32,
+    /// Whether all of them are known to be closed.
+    closed: AtomicBool,
 }
 
 /// Who followed a flip, and how soon.
@@ -64,13 +66,10 @@ impl Followed {
 }
 
 impl Canary {
-    /// Starts a pair per node, and waits until each is open: what is closed without a policy would follow every flip.
-    pub(super) async fn boot(
-        cluster: &Cluster,
-        number: u32,
-        namespace: String,
-        nodes: &BTreeSet<String>,
-    ) -> Result<Self, WorldError> {
+    /// Starts a pair per node, waits until each is open, because what is closed without a policy would follow every flip, and closes them:
+    /// whether any node follows tells whether the cluster enforces policies at all (N65).
+    pub(super) async fn boot(cluster: &Cluster, number: u32, nodes: &BTreeSet<String>) -> Result<Self, WorldError> {
+        let namespace = create_namespace(cluster, number, LOGICAL, &Namespace::default()).await?;
         let pod =
             |role: &str, index: usize| PodRef { namespace: LOGICAL.into(), name: format!("{role}-{}", index + 1) };
         let mut placed: BTreeMap<PodRef, String> = BTreeMap::new();
@@ -100,10 +99,23 @@ impl Canary {
             Some((node, (Cell { from, to: to.into(), traffic: Traffic::primary(transport) }, route)))
         });
         let pairs = pairs.collect();
-        let members = open_sessions(cluster, &bindings, &bound).await?;
-        let canary = Canary { namespace, members, pairs, generation: AtomicU32::new(0) };
+        let members = open_sessions(cluster, &bindings, &bound, &Numbering::of(bound.keys())).await?;
+        let mut canary = Canary {
+            namespace,
+            enforced: false,
+            members,
+            pairs,
+            generation: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+        };
         canary.control().await?;
+        canary.enforced = !canary.arm(&cluster.objects).await?.after.is_empty();
         Ok(canary)
+    }
+
+    /// The nodes that they are on.
+    pub fn nodes(&self) -> impl Iterator<Item = &String> {
+        self.pairs.keys()
     }
 
     /// Waits until every pair is open, while no policy is there.
@@ -124,17 +136,12 @@ impl Canary {
         }
     }
 
-    /// Closes the canaries for the first time: whether any node followed tells whether the cluster enforces policies at all (N65).
-    pub(super) async fn arm_first(&mut self, objects: &Objects) -> Result<bool, WorldError> {
-        Ok(!self.flip(objects, Flip::Close).await?.after.is_empty())
-    }
-
     /// Opens the canaries and waits until every node's has followed: the barrier.
     ///
     /// # Errors
     /// [`ObjectError`] when the policy cannot be applied; nodes that do not follow are in [`Followed::missing`].
     pub async fn open(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip(objects, Flip::Open).await
+        self.flip_from_closed(objects, Flip::Open).await
     }
 
     /// Opens the canaries by new labels of their sources and of their namespace: who follows has read the labels of pods and namespaces
@@ -149,7 +156,7 @@ impl Canary {
             objects.patch("Pod", &cell.from.name, Some(&self.namespace), &patch).await?;
         }
         objects.patch("Namespace", &self.namespace, None, &patch).await?;
-        self.flip(objects, Flip::OpenTo(value)).await
+        self.flip_from_closed(objects, Flip::OpenTo(value)).await
     }
 
     /// Closes the canaries again, for the next barrier.
@@ -157,51 +164,45 @@ impl Canary {
     /// # Errors
     /// As [`Canary::open`].
     pub async fn arm(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip(objects, Flip::Close).await
+        let followed = self.flip(objects, Flip::Close).await?;
+        self.closed.store(followed.missing.is_empty(), Ordering::Relaxed);
+        Ok(followed)
+    }
+
+    /// Whether all of them are known to be closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// What is open already would follow at once, and prove nothing: a step that could not be judged leaves canaries so.
+    async fn flip_from_closed(&self, objects: &Objects, flip: Flip) -> Result<Followed, ObjectError> {
+        if !self.is_closed() {
+            self.arm(objects).await?;
+        }
+        self.closed.store(false, Ordering::Relaxed);
+        self.flip(objects, flip).await
     }
 
     async fn flip(&self, objects: &Objects, flip: Flip) -> Result<Followed, ObjectError> {
         let open = flip != Flip::Close;
         let start = Instant::now();
         objects.apply(&policy(&self.namespace, &flip)).await?;
-        // While nobody can be asked nobody can follow: such time does not count, and is bounded by that of the sessions.
-        let mut counted_from = Instant::now();
-        let mut heard = counted_from;
         let nodes: BTreeSet<_> = self.pairs.keys().cloned().collect();
         let mut followed = Followed { after: BTreeMap::new(), missing: nodes.clone(), unseen: nodes };
-        let (mut next, mut pause) = (Instant::now(), waits::CANARY_INTERVAL);
-        let mut rounds = FuturesUnordered::new();
+        let watches = self.pairs.iter().map(|(node, pair)| async move { (node, self.follow(pair, open).await) });
+        let mut watches: FuturesUnordered<_> = watches.collect();
         let (mut silent, mut away) = (pin!(self.silence(objects)), false);
-        while !followed.missing.is_empty()
-            && (counted_from.elapsed() < waits::CANARY_FOLLOWS.limit || heard.elapsed() > OUTAGE)
-        {
+        loop {
             tokio::select! {
                 () = &mut silent, if !away => away = true,
-                () = tokio::time::sleep_until(next), if rounds.len() < IN_FLIGHT => {
-                    next = Instant::now() + pause;
-                    pause = pause.mul_f64(waits::CANARY_STRETCH).min(waits::CANARY_LATER);
-                    let cells = followed.missing.iter().filter_map(|node| self.pairs.get(node).cloned()).collect();
-                    rounds.push(async move { sample(&self.members, &cells, waits::PROBE_AT_LEAST).await });
-                }
-                Some(round) = rounds.next() => {
-                    let silence = heard.elapsed();
-                    if silence > OUTAGE {
-                        counted_from += silence;
+                ended = watches.next() => {
+                    let Some((node, Follows { at, measured })) = ended else { break };
+                    if measured {
+                        followed.unseen.remove(node);
                     }
-                    heard = Instant::now();
-                    for (cell, seen) in round.cells {
-                        let node = self.pairs.iter().find(|(_, pair)| pair.0 == cell).map(|(node, _)| node);
-                        if let Some(node) = node.filter(|_| seen.verdict != Verdict::NotMeasured) {
-                            followed.unseen.remove(node);
-                        }
-                        // Unlike a verdict, a flip that shows one way is enough: the matrix is judged after it anyway.
-                        let shows = if open { seen.verdict == Verdict::Allowed } else { seen.verdict.satisfies(false) };
-                        if let Some(node) = node.filter(|_| shows) {
-                            let after = seen.sent.saturating_duration_since(start);
-                            let best = followed.after.entry(node.clone()).or_insert(after);
-                            *best = after.min(*best);
-                            followed.missing.remove(node);
-                        }
+                    if let Some(at) = at {
+                        followed.after.insert(node.clone(), at.saturating_duration_since(start));
+                        followed.missing.remove(node);
                     }
                 }
             }
@@ -212,16 +213,49 @@ impl Canary {
         Ok(followed)
     }
 
+    /// Waits until one pair has opened or closed, for [`waits::CANARY_FOLLOWS`] at most.
+    async fn follow(&self, (cell, route): &(Cell, Route), open: bool) -> Follows {
+        let mut since = Instant::now();
+        let mut follows = Follows { at: None, measured: false };
+        while since.elapsed() < waits::CANARY_FOLLOWS.limit {
+            let asked = Instant::now();
+            let seen = watch(&self.members, (cell, route), open).await;
+            // While nobody can be asked nobody can follow: such time does not count, and is bounded by that of the sessions.
+            since += asked.elapsed().saturating_sub(waits::CANARY_WATCH + OUTAGE);
+            match seen {
+                Ok(seen) => {
+                    follows.measured |= seen.verdict != Verdict::NotMeasured;
+                    // Unlike a verdict, a flip that shows one way is enough: the matrix is judged after it anyway.
+                    if seen.verdict.satisfies(open) {
+                        return Follows { at: Some(seen.sent), ..follows };
+                    }
+                }
+                Err(why) => {
+                    tracing::debug!(%cell, why, "watching a canary");
+                    tokio::time::sleep(waits::CANARY_LATER).await;
+                }
+            }
+        }
+        follows
+    }
+
     /// Resolves once the API server has not answered for [`OUTAGE`].
     async fn silence(&self, objects: &Objects) {
-        let mut ticks = interval(OUTAGE / 2);
         loop {
-            ticks.tick().await;
+            tokio::time::sleep(OUTAGE / 2).await;
             if !objects.answers(&self.namespace, OUTAGE).await {
                 return;
             }
         }
     }
+}
+
+/// What became of one pair.
+struct Follows {
+    /// When the first probe was sent that showed the change.
+    at: Option<Instant>,
+    /// Whether any probe told anything.
+    measured: bool,
 }
 
 /// What the canaries' policy lets in.

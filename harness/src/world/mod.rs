@@ -1,28 +1,31 @@
-//! A world: one topology's pods in namespaces of their own, with a stream to each, and canaries on its nodes. Cases run in worlds;
+//! A world: one topology's pods in namespaces of their own, with a stream to each. Cases run in worlds, beside canaries on the same nodes;
 //! no cell crosses two.
 
 mod boot;
 mod canary;
+mod numbering;
 mod pods;
 mod pool;
+mod relabelled;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use netpol_wire::Token;
 use thiserror::Error;
 
 use crate::Problem;
-use crate::cluster::{Cluster, ObjectError, persist};
+use crate::cluster::{Cluster, ObjectError};
 use crate::plan::{Bindings, BoundPod, PodRef, Topology};
 use crate::probe::{Member, SessionError};
+use crate::topology::needs;
 use crate::waits::Wait;
 
 pub use canary::{Canary, Followed};
+use numbering::Numbering;
 pub use pool::{Lease, Pool};
+use relabelled::Relabelled;
 
 /// Why a world could not be made or kept.
 #[derive(Debug, Error)]
@@ -74,17 +77,13 @@ pub struct World {
     pub bindings: Bindings,
     /// Its pods' agents.
     pub members: BTreeMap<PodRef, Member>,
-    /// Tells when each node has read a change.
-    pub canary: Canary,
     /// Whether a case has begun here, and found every cell allowed without a policy.
     pub controlled: bool,
-    /// Whether a case has changed more than policies: such a world is not used again.
+    /// Whether a case has changed more than can be put back: such a world is not used again.
     pub altered: bool,
-    /// Whether anything in this cluster followed the canary's first policy.
-    pub enforced: bool,
+    relabelled: Relabelled,
     nodes: BTreeMap<PodRef, String>,
-    /// Where the numbering of pods that were deleted ended.
-    gone: BTreeMap<PodRef, Token>,
+    numbering: Numbering,
     cluster: Cluster,
 }
 
@@ -94,8 +93,21 @@ impl World {
     /// # Errors
     /// [`WorldError`]
     pub async fn recreate(&mut self, pods: &[PodRef]) -> Result<(), WorldError> {
+        let altered = self.altered || !self.are_replaceable(pods);
         self.remove_pods(pods).await?;
-        self.create(pods).await
+        self.create(pods).await?;
+        self.altered = altered;
+        Ok(())
+    }
+
+    /// Whether the world is as before once these pods are there again: they were there from the start, and nobody was told their addresses.
+    fn are_replaceable(&self, pods: &[PodRef]) -> bool {
+        pods.iter().all(|pod| self.members.contains_key(pod) && !self.topology.later.contains(pod))
+            && self
+                .topology
+                .pods
+                .values()
+                .all(|other| needs(&self.topology, other).iter().all(|pod| !pods.contains(pod)))
     }
 
     /// Creates pods that are not there.
@@ -175,19 +187,14 @@ impl World {
     fn forget(&mut self, pod: &PodRef) -> Option<Member> {
         self.altered = true;
         let member = self.members.remove(pod)?;
-        self.gone.insert(pod.clone(), member.token());
+        self.numbering.ended(pod, member.token());
         Some(member)
     }
 
     /// Takes pods into the rounds.
     async fn admit(&mut self, pods: &BTreeMap<PodRef, BoundPod>) -> Result<(), WorldError> {
-        for (pod, member) in boot::open_sessions(&self.cluster, &self.bindings, pods).await? {
-            let member = match self.gone.get(&pod) {
-                Some(next) => member.numbering_from(*next),
-                None => member,
-            };
-            self.members.insert(pod, member);
-        }
+        let members = boot::open_sessions(&self.cluster, &self.bindings, pods, &self.numbering).await?;
+        self.members.extend(members);
         Ok(())
     }
 
@@ -213,28 +220,13 @@ impl World {
         Ok(())
     }
 
-    /// Deletes every policy in the world's own namespaces, the canary's excepted.
-    ///
-    /// # Errors
-    /// [`WorldError`]
-    pub async fn clear_policies(&self) -> Result<(), WorldError> {
-        for namespace in self.bindings.namespaces.values() {
-            let policies: Api<NetworkPolicy> = Api::namespaced(self.cluster.client.clone(), namespace);
-            let (params, all) = (DeleteParams::default(), ListParams::default());
-            persist(|| policies.delete_collection(&params, &all))
-                .await
-                .map_err(|cause| WorldError::Api { tried: "deleting a case's policies", cause: Box::new(cause) })?;
-        }
-        Ok(())
-    }
-
     /// Starts the deletion of the world's namespaces, and does not wait for its end.
     ///
     /// # Errors
     /// [`WorldError`]
     pub async fn remove(self) -> Result<(), WorldError> {
-        let World { cluster, bindings, canary, .. } = self;
-        for namespace in bindings.namespaces.values().chain([&canary.namespace]) {
+        let World { cluster, bindings, .. } = self;
+        for namespace in bindings.namespaces.values() {
             cluster.objects.delete("Namespace", namespace, None).await?;
         }
         Ok(())
