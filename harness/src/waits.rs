@@ -85,6 +85,8 @@ pub const PROBE_AT_LEAST: Duration = Duration::from_millis(150);
 pub const PROBE_AT_MOST: Duration = Duration::from_secs(1);
 /// How long a canary's agent probes before it says that nothing has changed yet.
 pub const CANARY_WATCH: Duration = Duration::from_secs(1);
+/// A timeout up to which a control's round trips are not measured again.
+pub const PROBE_CALM: Duration = Duration::from_millis(300);
 /// Time between the first two probes of one canary; each of the following times is longer by a quarter, up to [`CANARY_LATER`].
 pub const CANARY_INTERVAL: Duration = Duration::from_millis(5);
 /// The longest time between two probes of one canary: to within this the time of a change is known.
