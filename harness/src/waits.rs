@@ -76,7 +76,7 @@ pub const SETTLE_AT_LEAST: Duration = Duration::from_millis(300);
 /// for the rest of a run.
 pub const CONVERGENCES: usize = 32;
 /// The time between the beginnings of two rounds while a matrix settles, at least: a round without denied cells is over within
-/// milliseconds, and dozens of them would only take the processor from the cases beside it.
+/// milliseconds, and dozens of them would only take the processor from the cases beside it. In long windows it is half of them.
 pub const SETTLE_ROUNDS: Duration = PROBE_AT_LEAST;
 /// The shortest timeout of a probe.
 pub const PROBE_AT_LEAST: Duration = Duration::from_millis(150);

@@ -1,7 +1,7 @@
 //! Agreeing and settling: rounds until the matrix agrees with what is expected, then more rounds while it must go on agreeing.
 //!
 //! The loss rule is asymmetric. One success on a denied cell is a leak, at once. An allowed cell fails only if a second probe
-//! with a fresh tuple and twice the timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
+//! with a fresh tuple and the longest timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
 //! quarter of the timeout is discarded, counted and sampled again. Cells that await ICMP errors are in the first round of the settle window, and
 //! then once a second: their receivers send no more.
 
@@ -115,13 +115,14 @@ impl<'a> Watch<'a> {
     pub(super) async fn settle(&mut self, window: Duration) -> Result<(), AlwaysLate> {
         self.settling = true;
         let end = Instant::now() + window;
+        let apart = waits::SETTLE_ROUNDS.max(window / 2);
         while Instant::now() < end {
             let due = self.due();
             if due.is_empty() {
                 tokio::time::sleep_until(self.refused.map_or(end, |last| end.min(last + waits::REFUSALS_APART))).await;
                 continue;
             }
-            let next = Instant::now() + waits::SETTLE_ROUNDS;
+            let next = Instant::now() + apart;
             let round = self.round(&due).await?;
             for (cell, seen) in round.cells {
                 let decided = self.decided.get(&cell).map_or(Gravity::Fine, |decided| self.gravity(&cell, decided));
@@ -146,7 +147,7 @@ impl<'a> Watch<'a> {
         let lost: BTreeMap<Cell, Route> =
             lost.filter_map(|(cell, _)| Some((cell.clone(), self.cells.get(cell)?.clone()))).collect();
         if !lost.is_empty() {
-            let second = self.undelayed(&lost, (self.timeout * 2).min(waits::PROBE_AT_MOST)).await?;
+            let second = self.undelayed(&lost, waits::PROBE_AT_MOST).await?;
             for (cell, seen) in second.cells {
                 let lost = self.expected.get(&cell).is_some_and(|expected| expected.allowed);
                 if self.settling && lost && seen.verdict.satisfies(true) {

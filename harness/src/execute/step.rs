@@ -197,7 +197,7 @@ impl Stage<'_> {
         let before = (self.held.read(world).await, self.logs.read(&BTreeMap::new()).await);
         let start = Instant::now();
         let arm = async {
-            match self.canary.enforced && !self.canary.is_closed() {
+            match self.canary.enforced && !self.canary.is_armed() {
                 true => Some(self.canary.arm(&self.context.cluster.objects).await),
                 false => None,
             }

@@ -117,12 +117,13 @@ fn unenforced(report: &Report) -> String {
 }
 
 fn timing(step: &StepReport) -> String {
-    let slowest = step.canary_ms.values().copied().fold(0.0, f64::max);
+    let canary = step.canary_ms.values().copied().reduce(f64::max).map(|slowest| format!("canary {slowest:.1} ms · "));
     let agreed = match step.agreed_after_ms {
         Some(after) => format!("agreed after {after:.0} ms"),
         None => "never agreed".into(),
     };
-    format!("canary {slowest:.1} ms · {agreed} · settled {:.0} ms in {} rounds", step.settled_ms, step.rounds)
+    let (canary, rounds) = (canary.unwrap_or_default(), step.rounds);
+    format!("{canary}{agreed} · settled {:.0} ms in {rounds} rounds", step.settled_ms)
 }
 
 /// A line per held connection and followed log.

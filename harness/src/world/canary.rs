@@ -42,8 +42,8 @@ pub struct Canary {
     pairs: BTreeMap<String, (Cell, Route)>,
     /// Counts the flips by labels: each has a value of its own.
     generation: AtomicU32,
-    /// Whether all of them are known to be closed.
-    closed: AtomicBool,
+    /// Whether they were closed since they were last opened; who did not follow then has been told of.
+    armed: AtomicBool,
 }
 
 /// Who followed a flip, and how soon.
@@ -106,7 +106,7 @@ impl Canary {
             members,
             pairs,
             generation: AtomicU32::new(0),
-            closed: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
         };
         canary.control().await?;
         canary.enforced = !canary.arm(&cluster.objects).await?.after.is_empty();
@@ -141,7 +141,7 @@ impl Canary {
     /// # Errors
     /// [`ObjectError`] when the policy cannot be applied; nodes that do not follow are in [`Followed::missing`].
     pub async fn open(&self, objects: &Objects) -> Result<Followed, ObjectError> {
-        self.flip_from_closed(objects, Flip::Open).await
+        self.flip_armed(objects, Flip::Open).await
     }
 
     /// Opens the canaries by new labels of their sources and of their namespace: who follows has read the labels of pods and namespaces
@@ -156,7 +156,7 @@ impl Canary {
             objects.patch("Pod", &cell.from.name, Some(&self.namespace), &patch).await?;
         }
         objects.patch("Namespace", &self.namespace, None, &patch).await?;
-        self.flip_from_closed(objects, Flip::OpenTo(value)).await
+        self.flip_armed(objects, Flip::OpenTo(value)).await
     }
 
     /// Closes the canaries again, for the next barrier.
@@ -165,21 +165,21 @@ impl Canary {
     /// As [`Canary::open`].
     pub async fn arm(&self, objects: &Objects) -> Result<Followed, ObjectError> {
         let followed = self.flip(objects, Flip::Close).await?;
-        self.closed.store(followed.missing.is_empty(), Ordering::Relaxed);
+        self.armed.store(true, Ordering::Relaxed);
         Ok(followed)
     }
 
-    /// Whether all of them are known to be closed.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+    /// Whether they were closed since they were last opened.
+    pub fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Relaxed)
     }
 
     /// What is open already would follow at once, and prove nothing: a step that could not be judged leaves canaries so.
-    async fn flip_from_closed(&self, objects: &Objects, flip: Flip) -> Result<Followed, ObjectError> {
-        if !self.is_closed() {
+    async fn flip_armed(&self, objects: &Objects, flip: Flip) -> Result<Followed, ObjectError> {
+        if !self.is_armed() {
             self.arm(objects).await?;
         }
-        self.closed.store(false, Ordering::Relaxed);
+        self.armed.store(false, Ordering::Relaxed);
         self.flip(objects, flip).await
     }
 
