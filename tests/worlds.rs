@@ -16,7 +16,7 @@ fn worlds_of(cases: &[&str]) -> Vec<(String, String, String)> {
     let text = fs::read_to_string(report.path().join("report.json")).unwrap_or_else(|_| panic!("{}", words(&output)));
     let report: Value = serde_json::from_str(&text).unwrap();
     let word = |value: &Value| value.as_str().unwrap().to_owned();
-    let world = |case: &Value| case["namespaces"].as_object().unwrap().values().next().map(word).unwrap_or_default();
+    let world = |case: &Value| word(case["namespaces"].as_object().unwrap().values().next().unwrap());
     let cases = report["cases"].as_array().unwrap();
     cases.iter().map(|case| (word(&case["id"]), word(&case["status"]), world(case))).collect()
 }

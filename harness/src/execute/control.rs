@@ -65,13 +65,11 @@ pub(super) async fn control(
                 continue;
             }
             world.controlled = true;
-            let p99 = calmest;
-            let timeout = waits::probe_timeout(p99);
             let control = Control {
                 allowed: round.cells.values().filter(|seen| seen.verdict.satisfies(true)).count(),
                 cells: cells.len(),
-                rtt_p99_us: p99.as_micros() as u64,
-                timeout_ms: timeout.as_millis() as u64,
+                rtt_p99_us: calmest.as_micros() as u64,
+                timeout_ms: waits::probe_timeout(calmest).as_millis() as u64,
                 unsupported: unsupported.iter().map(ToString::to_string).collect(),
             };
             return Ok((control, unsupported));

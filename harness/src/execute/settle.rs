@@ -1,7 +1,7 @@
 //! Agreeing and settling: rounds until the matrix agrees with what is expected, then more rounds while it must go on agreeing.
 //!
 //! The loss rule is asymmetric. One success on a denied cell is a leak, at once. An allowed cell fails only if a second probe
-//! with a fresh tuple and the longest timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
+//! with a fresh tuple and a longer timeout is lost as well; a single loss is counted. A round in which an agent was late by more than a
 //! quarter of the timeout is discarded, counted and sampled again. Cells that await ICMP errors are in the first round of the settle window, and
 //! then once a second: their receivers send no more.
 
@@ -147,7 +147,10 @@ impl<'a> Watch<'a> {
         let lost: BTreeMap<Cell, Route> =
             lost.filter_map(|(cell, _)| Some((cell.clone(), self.cells.get(cell)?.clone()))).collect();
         if !lost.is_empty() {
-            let second = self.undelayed(&lost, waits::PROBE_AT_MOST).await?;
+            // While the matrix has yet to agree there is a next round anyway.
+            let longer =
+                if self.settling { waits::PROBE_AT_MOST } else { (self.timeout * 2).min(waits::PROBE_AT_MOST) };
+            let second = self.undelayed(&lost, longer).await?;
             for (cell, seen) in second.cells {
                 let lost = self.expected.get(&cell).is_some_and(|expected| expected.allowed);
                 if self.settling && lost && seen.verdict.satisfies(true) {

@@ -12,15 +12,19 @@ use super::{Member, Observation};
 use crate::plan::{Cell, PodRef, Route};
 use crate::waits;
 
-/// Tuples that a watch may take: more than it sends in its time.
+/// Tuples that a watch may take: more than it sends in [`waits::CANARY_WATCH`].
 const TOKENS: u32 = 60;
 
-/// Has the prober of a cell probe it until it opens or closes, for [`waits::CANARY_WATCH`] at most: the probe that showed it, or else the last
-/// one, with the evidence of both ends. None where nobody watched, in words why.
+/// Has the prober of a cell probe it until it opens or closes, for `limit` at most: the probe that showed it, or else the last one, with the
+/// evidence of both ends.
+///
+/// # Errors
+/// In words: why nobody watched.
 pub async fn watch(
     members: &BTreeMap<PodRef, Member>,
     (cell, route): (&Cell, &Route),
     open: bool,
+    limit: Duration,
 ) -> Result<Observation, String> {
     let from = members.get(&cell.from).ok_or_else(|| format!("{} is not there", cell.from))?;
     let first = probe(from.tokens(TOKENS), route.transport, route.to, waits::PROBE_AT_LEAST);
@@ -28,9 +32,9 @@ pub async fn watch(
         probe: first,
         tokens: TOKENS,
         reply: open,
-        every_ms: millis(waits::CANARY_INTERVAL),
-        later_ms: millis(waits::CANARY_LATER),
-        limit_ms: millis(waits::CANARY_WATCH),
+        every_ms: waits::CANARY_INTERVAL.as_millis() as u32,
+        later_ms: waits::CANARY_LATER.as_millis() as u32,
+        limit_ms: limit.as_millis() as u32,
     };
     let asked = Instant::now();
     let watched = match from.ask(Call::Watch(path)).await?.pop() {
@@ -52,10 +56,6 @@ fn when(watched: &Watched, asked: Instant, answered: Instant) -> Instant {
     let earliest = asked + Duration::from_micros(watched.after_us);
     let latest = answered.checked_sub(Duration::from_micros(watched.ago_us)).unwrap_or(earliest);
     earliest + latest.saturating_duration_since(earliest) / 2
-}
-
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

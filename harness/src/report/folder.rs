@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::{CaseReport, Report, Status, junit, write_json};
 
 /// Writes `report.json`, `junit.xml`, and `cases/AREA_NAME/` for each case that did not pass: `matrix.txt`, `policies.yaml`, `pods.yaml`,
-/// a log per pod of the policy engine, `NODE.nft` where the engine can show its kernel's rules, and `again.sh`, which runs just this case.
+/// a log per container of the policy engine's pods, `NODE.nft` where the engine can show its kernel's rules, and `again.sh`, which runs just this case.
 ///
 /// # Errors
 /// When the folder cannot be made or a file not be written.
@@ -32,8 +32,8 @@ fn write_case(case: &CaseReport, folder: &Path) -> anyhow::Result<()> {
     let policies = evidence.policies.iter().map(serde_yaml::to_string).collect::<Result<Vec<_>, _>>()?;
     put(&folder.join("policies.yaml"), &policies.join("---\n"))?;
     put(&folder.join("pods.yaml"), &serde_yaml::to_string(&evidence.pods)?)?;
-    for (pod, log) in &evidence.engine_logs {
-        put(&folder.join(format!("{pod}.log")), log)?;
+    for (container, log) in &evidence.engine_logs {
+        put(&folder.join(format!("{container}.log")), log)?;
     }
     for (node, held) in &evidence.kernels {
         put(&folder.join(format!("{node}.nft")), held)?;

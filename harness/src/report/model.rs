@@ -90,7 +90,7 @@ pub struct CaseEvidence {
     pub policies: Vec<serde_json::Value>,
     /// By logical name.
     pub pods: BTreeMap<String, PodEvidence>,
-    /// By pod of the policy engine: the last lines of its log.
+    /// By `POD.CONTAINER` of the policy engine: the last lines of its log.
     pub engine_logs: BTreeMap<String, String>,
     /// By node, where the engine is ours: the rules that its kernel holds, as nft text, and its connections of the case's pods.
     pub kernels: BTreeMap<String, String>,

@@ -34,7 +34,7 @@ const OUTAGE: Duration = Duration::from_secs(1);
 /// A source and a target on every node of a world. Whichever world a lane is in, it has the same canaries.
 pub struct Canary {
     /// Their real namespace.
-    pub namespace: String,
+    namespace: String,
     /// Whether anything in this cluster followed their first policy.
     pub enforced: bool,
     members: BTreeMap<PodRef, Member>,
@@ -217,9 +217,13 @@ impl Canary {
     async fn follow(&self, (cell, route): &(Cell, Route), open: bool) -> Follows {
         let mut since = Instant::now();
         let mut follows = Follows { at: None, measured: false };
-        while since.elapsed() < waits::CANARY_FOLLOWS.limit {
+        loop {
+            let left = waits::CANARY_FOLLOWS.limit.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return follows;
+            }
             let asked = Instant::now();
-            let seen = watch(&self.members, (cell, route), open).await;
+            let seen = watch(&self.members, (cell, route), open, left.min(waits::CANARY_WATCH)).await;
             // While nobody can be asked nobody can follow: such time does not count, and is bounded by that of the sessions.
             since += asked.elapsed().saturating_sub(waits::CANARY_WATCH + OUTAGE);
             match seen {
@@ -236,7 +240,6 @@ impl Canary {
                 }
             }
         }
-        follows
     }
 
     /// Resolves once the API server has not answered for [`OUTAGE`].

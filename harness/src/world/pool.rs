@@ -54,8 +54,25 @@ impl Pool {
                 None => World::boot(&self.cluster, self.number(), topology).await,
             }
         };
-        let (world, canary) = futures::join!(world, self.canary(topology));
-        Ok(Lease { pool: self, held: Some((world?, canary?)), _node_network: node_network })
+        match futures::join!(world, self.canary(topology)) {
+            (Ok(world), Ok(canary)) => {
+                Ok(Lease { pool: self, held: Some((world, canary)), _node_network: node_network })
+            }
+            // What is there serves other cases.
+            (Err(error), canary) => {
+                lock(&self.canaries).extend(canary.ok());
+                Err(error)
+            }
+            (Ok(world), Err(error)) => {
+                self.keep(world);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a world back for the next case.
+    fn keep(&self, world: World) {
+        self.idle().entry(world.topology.name.clone()).or_default().push(world);
     }
 
     /// Canaries on the nodes of a topology.
@@ -125,7 +142,7 @@ impl Drop for Lease<'_> {
                 }
             });
         } else {
-            self.pool.idle().entry(world.topology.name.clone()).or_default().push(world);
+            self.pool.keep(world);
         }
     }
 }
